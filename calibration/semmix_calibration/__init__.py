@@ -1,0 +1,1 @@
+"""Calibration: precision choices measured on real audio."""

@@ -1,0 +1,1 @@
+"""Export: PyTorch to ONNX, and the proof that they agree."""

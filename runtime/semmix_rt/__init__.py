@@ -1,0 +1,1 @@
+"""The runtime: media in and out, engines, streaming, remix and the command line."""

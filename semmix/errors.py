@@ -1,0 +1,56 @@
+"""Every failure a user can meet, with the exit code the command line gives it.
+
+A message says what failed, where, and what to do about it, in one sentence.
+"""
+
+from __future__ import annotations
+
+
+class SemMixError(Exception):
+    """Base of all errors this project raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(SemMixError):
+    """The request itself cannot be carried out: a bad option, an existing output."""
+
+    exit_code = 2
+
+
+class CueSheetError(UsageError):
+    """A cue sheet that is not well formed, too large, or out of range."""
+
+
+class MediaError(SemMixError):
+    """A media file cannot be read, decoded, encoded or written."""
+
+    exit_code = 3
+
+
+class VerificationError(MediaError):
+    """The written file, read back, is not what was meant to be written."""
+
+
+class ModelFormatError(SemMixError):
+    """A bundle, checkpoint or weight file is damaged, foreign or of another version."""
+
+    exit_code = 4
+
+
+class EngineError(SemMixError):
+    """An inference engine cannot run the model."""
+
+    exit_code = 5
+
+
+class ProviderError(EngineError):
+    """The execution provider that was asked for is not the one that would run."""
+
+
+class EngineMismatchError(EngineError):
+    """An engine does not fit the bundle: other shapes, precision or versions."""
+
+
+class ParityError(EngineError):
+    """An artefact does not agree with the PyTorch reference within its gate."""

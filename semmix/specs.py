@@ -1,0 +1,194 @@
+"""The numbers every room agrees on: rates, STFT, chunks, tensor shapes.
+
+They are saved in the bundle, and the runtime takes every constant from there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from semmix.errors import ModelFormatError
+
+
+@dataclass(frozen=True, slots=True)
+class AudioSpec:
+    """The audio a model was trained on.
+
+    Attributes:
+        sample_rate_hz: rate of the waveform the STFT is taken of.
+    """
+
+    sample_rate_hz: int
+
+
+@dataclass(frozen=True, slots=True)
+class StftSpec:
+    """Short-time Fourier transform with a periodic Hann window of `n_fft` samples.
+
+    Frames are centred: frame `m` is centred on sample `m * hop_samples`, with zeros
+    outside the signal. `scale` brings magnitudes near 1 (a full-scale sine has
+    magnitude 1 after it), so that FP16 graphs never overflow.
+    """
+
+    n_fft: int
+    hop_samples: int
+
+    @property
+    def bins(self) -> int:
+        """Number of frequency bins, `n_fft // 2 + 1`."""
+        return self.n_fft // 2 + 1
+
+    @property
+    def scale(self) -> float:
+        """Factor on magnitudes: the sum of a periodic Hann window is `n_fft / 2`."""
+        return 4.0 / self.n_fft
+
+    def frames(self, samples: int) -> int:
+        """Frames that cover `samples`: every sample lies under at least two frames."""
+        return 0 if samples <= 0 else 1 + -(-samples // self.hop_samples)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSpec:
+    """How a stream of STFT frames is cut for the network: [context | kept | look-ahead].
+
+    Attributes:
+        context_frames: real frames before the kept part, run and then discarded. 0 where
+            the network carries its past in explicit state.
+        kept_frames: frames whose mask one run yields; the kept parts tile the file.
+        lookahead_frames: frames the network sees beyond the frame it masks.
+    """
+
+    context_frames: int
+    kept_frames: int
+    lookahead_frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class StateSpec:
+    """One streaming state tensor: zeros at the start, fed back from run to run.
+
+    Attributes:
+        name: graph input name; the matching output is `next_<name>`.
+        shape: shape without the leading batch axis.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Everything the runtime must know to feed a network.
+
+    Attributes:
+        name: preset or checkpoint name, such as `edge`.
+        cue_types: cue types in the order of the context tokens of one segment.
+        embedding_dim: width of a cue's text embedding.
+        token_dim: width of an encoded context token.
+        max_segments: cue segments that may share one chunk.
+        max_gain_db: bound of the mask the network can ask for, either way.
+        text_encoder: identifier of the text encoder the model was trained with.
+        state: streaming state tensors, in graph order.
+    """
+
+    name: str
+    audio: AudioSpec
+    stft: StftSpec
+    chunk: ChunkSpec
+    cue_types: tuple[str, ...]
+    embedding_dim: int
+    token_dim: int
+    max_segments: int
+    max_gain_db: float
+    text_encoder: str
+    state: tuple[StateSpec, ...]
+
+    @property
+    def latency_samples(self) -> int:
+        """Worst-case algorithmic delay of the stream, in samples at the model's rate.
+
+        A sample leaves when the last frame over it is masked: half a window until that
+        frame is complete, the look-ahead, and the wait for the chunk to fill.
+        """
+        frames = self.chunk.lookahead_frames + self.chunk.kept_frames
+        return frames * self.stft.hop_samples + self.stft.n_fft // 2
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ModelSpec:
+        """Rebuild a spec from `to_dict` output.
+
+        Raises:
+            ModelFormatError: a field is missing, unknown, or of a wrong kind or range.
+        """
+        expected = {f.name for f in fields(cls)}
+        if not isinstance(data, dict) or set(data) != expected:
+            got = sorted(data) if isinstance(data, dict) else type(data).__name__
+            raise ModelFormatError(
+                f"the model spec has the fields {got}, expected {sorted(expected)}: "
+                "export the model again with this version"
+            )
+        try:
+            spec = cls(
+                name=str(data["name"]),
+                audio=AudioSpec(**data["audio"]),
+                stft=StftSpec(**data["stft"]),
+                chunk=ChunkSpec(**data["chunk"]),
+                cue_types=tuple(str(c) for c in data["cue_types"]),
+                embedding_dim=int(data["embedding_dim"]),
+                token_dim=int(data["token_dim"]),
+                max_segments=int(data["max_segments"]),
+                max_gain_db=float(data["max_gain_db"]),
+                text_encoder=str(data["text_encoder"]),
+                state=tuple(
+                    StateSpec(str(s["name"]), tuple(int(n) for n in s["shape"]))
+                    for s in data["state"]
+                ),
+            )
+        except (TypeError, KeyError, ValueError) as exc:
+            raise ModelFormatError(
+                f"the model spec cannot be read ({exc}): export the model again"
+            ) from exc
+        spec.check()
+        return spec
+
+    def check(self) -> None:
+        """Refuse numbers no model of ours can have.
+
+        Raises:
+            ModelFormatError: a size is not a positive integer in a sane range.
+        """
+        limits = {
+            "sample_rate_hz": (self.audio.sample_rate_hz, 8_000, 384_000),
+            "n_fft": (self.stft.n_fft, 64, 65_536),
+            "hop_samples": (self.stft.hop_samples, 1, self.stft.n_fft // 2),
+            "kept_frames": (self.chunk.kept_frames, 1, 65_536),
+            "context_frames": (self.chunk.context_frames, 0, 65_536),
+            "lookahead_frames": (self.chunk.lookahead_frames, 0, 65_536),
+            "embedding_dim": (self.embedding_dim, 1, 65_536),
+            "token_dim": (self.token_dim, 1, 65_536),
+            "max_segments": (self.max_segments, 1, 1_024),
+            "cue_types": (len(self.cue_types), 1, 64),
+        }
+        for label, (value, low, high) in limits.items():
+            if not isinstance(value, int) or not low <= value <= high:
+                raise ModelFormatError(
+                    f"the model spec's {label} is {value!r}, outside {low}..{high}: "
+                    "the bundle is damaged, export the model again"
+                )
+        elements = 0
+        for state in self.state:
+            size = 1
+            for axis in state.shape:
+                size *= max(axis, 0)
+            elements += size
+        if elements > 64_000_000 or not 0.0 < self.max_gain_db <= 120.0:
+            raise ModelFormatError(
+                "the model spec asks for an absurd state size or gain: the bundle is damaged, "
+                "export the model again"
+            )
