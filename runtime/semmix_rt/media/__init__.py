@@ -1,0 +1,1 @@
+"""Media in and out: probing, one-pass copying around one audio stream, verification."""
