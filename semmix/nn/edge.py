@@ -1,0 +1,182 @@
+"""The `edge` family: a streaming band-split U-Net around the latent highlighting transformer.
+
+    magnitudes -> band split -> encoder blocks -> latent frames -> highlighting transformer
+                                     |  skip, delayed                      |  scale and shift
+                                     +----------> decoder blocks <---------+ -> mask head
+
+Nothing is normalised over time, and every tensor that carries the past is an explicit state, so
+a chunk of any length gives the same masks as the whole file at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from semmix.cues.types import CUE_TYPES
+from semmix.nn.bands import EDGE_BANDS, BandGroup, BandSplit, MaskHead, band_count, padded_bins
+from semmix.nn.blocks import BandBlock
+from semmix.nn.context import ContextEncoder
+from semmix.nn.highlighter import HighlighterBlock
+from semmix.specs import AudioSpec, ChunkSpec, ModelSpec, StateSpec, StftSpec
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeConfig:
+    """Sizes of an edge network.
+
+    Attributes:
+        channels: width of each band's stream.
+        encoder_dilations, decoder_dilations: time reach of the blocks, in frames; their sum
+            plus `latent_lookahead` is the look-ahead.
+        stride: STFT frames in one latent frame.
+        window: latent frames self-attention looks back.
+        context_layers: L, depth of the context encoder.
+        kept_frames: frames in one exported chunk, a multiple of `stride`.
+    """
+
+    name: str = "edge"
+    sample_rate_hz: int = 48_000
+    n_fft: int = 2048
+    hop_samples: int = 1024
+    groups: tuple[BandGroup, ...] = EDGE_BANDS
+    channels: int = 32
+    hidden: int = 32
+    band_hidden: int = 64
+    encoder_dilations: tuple[int, ...] = (1, 2, 4, 8)
+    decoder_dilations: tuple[int, ...] = (1, 2)
+    latent_lookahead: int = 12
+    stride: int = 4
+    width: int = 160
+    heads: int = 5
+    feed_forward: int = 320
+    depth: int = 3
+    window: int = 96
+    context_layers: int = 2
+    embedding_dim: int = 384
+    max_segments: int = 4
+    max_gain_db: float = 18.0
+    kept_frames: int = 96
+    text_encoder: str = ""
+
+    @property
+    def lookahead_frames(self) -> int:
+        """Frames between a mask and the newest frame it was computed from."""
+        return sum(self.encoder_dilations) + self.latent_lookahead + sum(self.decoder_dilations)
+
+    def spec(self) -> ModelSpec:
+        """The numbers the runtime needs."""
+        bands = band_count(self.groups)
+        blocks = [(f"encoder{i}", d) for i, d in enumerate(self.encoder_dilations)]
+        blocks += [(f"decoder{i}", d) for i, d in enumerate(self.decoder_dilations)]
+        state = [StateSpec(n, (bands, 2 * d, self.channels)) for n, d in blocks]
+        state.append(StateSpec("skip", (bands, self.latent_lookahead, self.channels)))
+        state += [
+            StateSpec(f"cache{i}", (2, self.window, self.width)) for i in range(self.depth)
+        ]
+        return ModelSpec(
+            name=self.name,
+            audio=AudioSpec(self.sample_rate_hz),
+            stft=StftSpec(self.n_fft, self.hop_samples),
+            chunk=ChunkSpec(0, self.kept_frames, self.lookahead_frames),
+            cue_types=tuple(c.value for c in CUE_TYPES),
+            embedding_dim=self.embedding_dim,
+            token_dim=self.width,
+            max_segments=self.max_segments,
+            max_gain_db=self.max_gain_db,
+            text_encoder=self.text_encoder,
+            state=tuple(state),
+        )
+
+
+class EdgeSemMix(nn.Module):
+    """Mask network of the `edge` family.
+
+    `context_encoder` turns cue embeddings into tokens, once a segment; `forward` masks a chunk.
+    """
+
+    def __init__(self, config: EdgeConfig) -> None:
+        super().__init__()
+        self.config = config
+        c = config
+        bins = c.n_fft // 2 + 1
+        if padded_bins(c.groups) < bins:
+            raise ValueError(f"the bands cover {padded_bins(c.groups)} of {bins} bins")
+        bands = band_count(c.groups)
+        self.bands = bands
+        self.split = BandSplit(c.groups, c.channels)
+
+        def block(dilation: int) -> BandBlock:
+            return BandBlock(bands, c.channels, c.hidden, c.band_hidden, dilation)
+
+        self.encoder = nn.ModuleList(block(d) for d in c.encoder_dilations)
+        self.decoder = nn.ModuleList(block(d) for d in c.decoder_dilations)
+        stream = bands * c.channels
+        self.to_latent = nn.Linear(stream, c.width)
+        self.fold = nn.Linear(c.stride * c.width, c.width)
+        self.transformer_blocks = nn.ModuleList(
+            HighlighterBlock(c.width, c.heads, c.feed_forward, c.window) for _ in range(c.depth)
+        )
+        self.latent_norm = nn.LayerNorm(c.width)
+        self.from_latent = nn.Linear(c.width, 2 * stream)
+        nn.init.zeros_(self.from_latent.weight)
+        nn.init.zeros_(self.from_latent.bias)
+        self.context_encoder = ContextEncoder(
+            len(CUE_TYPES), c.embedding_dim, c.width, c.context_layers, c.heads
+        )
+        self.head = MaskHead(c.groups, c.channels, bins, c.max_gain_db)
+
+    def initial_state(self, batch: int = 1) -> tuple[Tensor, ...]:
+        """Zero state in the spec's order."""
+        return tuple(torch.zeros(batch, *s.shape) for s in self.config.spec().state)
+
+    def forward(
+        self, spectrum: Tensor, tokens: Tensor, weights: Tensor, *state: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Mask a chunk; shapes as in `semmix_rt.engines.base.Engine.run`.
+
+        Args:
+            spectrum: scaled magnitudes `[B, T, F]`, T a multiple of the stride.
+            tokens: `[B, S, K, D]`.
+            weights: `[B, T, S]`.
+            state: tensors in the order of the spec.
+
+        Returns:
+            the mask `[B, T, F]`, delayed by the look-ahead, and the next state tensors.
+        """
+        c = self.config
+        batch, frames, _ = spectrum.shape
+        blocks = len(c.encoder_dilations) + len(c.decoder_dilations)
+        past = [s.transpose(0, 1) for s in state[: blocks + 1]]
+        caches = state[blocks + 1 :]
+        after: list[Tensor] = []
+
+        x = self.split(spectrum)
+        for i, encoder in enumerate(self.encoder):
+            x, memory = encoder(x, past[i])
+            after.append(memory)
+
+        latent = self.to_latent(x.permute(1, 2, 0, 3).reshape(batch, frames, -1))
+        steps = frames // c.stride
+        h = self.fold(torch.relu(latent).reshape(batch, steps, -1))
+        share = weights.reshape(batch, steps, c.stride, -1).mean(2)
+        token_bias = torch.log(share + 1e-6).repeat_interleave(tokens.shape[2], 2).unsqueeze(1)
+        flat_tokens = tokens.reshape(batch, -1, tokens.shape[3])
+        next_caches = []
+        for layer, cache in zip(self.transformer_blocks, caches, strict=True):
+            h, next_cache = layer(h, flat_tokens, token_bias, cache)
+            next_caches.append(next_cache)
+
+        film = self.from_latent(self.latent_norm(h)).reshape(batch, steps, self.bands, -1)
+        scale, shift = film.permute(2, 0, 1, 3).unsqueeze(3).chunk(2, 4)
+        delayed = torch.cat((past[blocks], x), 2)
+        skip = delayed[:, :, :frames]
+        held = skip.reshape(self.bands, batch, steps, c.stride, c.channels)
+        x = (held * (1 + scale) + shift).reshape(self.bands, batch, frames, c.channels)
+        for i, decoder in enumerate(self.decoder):
+            x, memory = decoder(x, past[len(c.encoder_dilations) + i])
+            after.append(memory)
+        after.append(delayed[:, :, frames:])
+        return (self.head(x), *(m.transpose(0, 1) for m in after), *next_caches)
