@@ -1,0 +1,1 @@
+"""Build-time conversions of third-party weights into the files the product reads."""
