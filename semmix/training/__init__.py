@@ -1,0 +1,1 @@
+"""Training material, the mixing policy, the loss and the trainer."""

@@ -1,0 +1,141 @@
+"""Checkpoints that resume exactly, written as safetensors: untrusted files stay harmless.
+
+Weights, their moving average and the optimiser's moments are tensors; step, seed and the network's
+configuration ride in the header. Batches depend only on seed and step, so nothing else is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from semmix.errors import ModelFormatError
+from semmix.nn import EdgeConfig, EdgeSemMix
+from semmix.nn.bands import BandGroup
+
+FORMAT = "semmix-checkpoint/1"
+
+
+@dataclass
+class Checkpoint:
+    """All that a training run is.
+
+    Attributes:
+        config: the network's sizes.
+        step: steps done.
+        settings: the trainer's settings as plain values.
+        model, average: parameters by name.
+        optimizer: moments, keyed `<parameter>.<moment>`.
+    """
+
+    config: EdgeConfig
+    step: int
+    settings: dict[str, Any]
+    model: dict[str, Tensor]
+    average: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+
+    def network(self) -> EdgeSemMix:
+        """The network with its averaged weights, ready to run."""
+        network = EdgeSemMix(self.config)
+        network.load_state_dict(self.average)
+        return network.eval()
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write atomically: an interrupted save leaves the previous file."""
+    tensors = {
+        f"{group}/{name}": tensor.detach().contiguous().clone()
+        for group in ("model", "average", "optimizer")
+        for name, tensor in getattr(checkpoint, group).items()
+    }
+    header = {
+        "format": FORMAT,
+        "step": str(checkpoint.step),
+        "config": json.dumps(asdict(checkpoint.config)),
+        "settings": json.dumps(checkpoint.settings),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    try:
+        save_file(tensors, name, metadata=header)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        ModelFormatError: not a checkpoint of this version, or its tensors do not fit its sizes.
+    """
+    groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = file.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise ModelFormatError(
+                    f"{path}: the format is {header.get('format')!r}, expected {FORMAT!r}: "
+                    "train again, or use the version that wrote it"
+                )
+            for key in file.keys():  # noqa: SIM118 - a safetensors handle is no dict
+                group, _, name = key.partition("/")
+                if group not in groups:
+                    raise ModelFormatError(f"{path}: unknown tensor {key!r}; the file is foreign")
+                groups[group][name] = file.get_tensor(key)
+        config = config_from_dict(json.loads(header["config"]))
+        checkpoint = Checkpoint(
+            config, int(header["step"]), json.loads(header["settings"]), **groups
+        )
+        checkpoint.network()
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as exc:
+        reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+        raise ModelFormatError(
+            f"{path}: cannot be read as a checkpoint ({reason}); give a file that "
+            "`semmix-rt train` wrote"
+        ) from exc
+    return checkpoint
+
+
+def config_from_dict(data: dict[str, Any]) -> EdgeConfig:
+    """Rebuild a configuration from JSON values.
+
+    Raises:
+        TypeError, ValueError: fields do not fit.
+    """
+    values = dict(data)
+    values["groups"] = tuple(BandGroup(int(g["bands"]), int(g["bins"])) for g in data["groups"])
+    for key in ("encoder_dilations", "decoder_dilations"):
+        values[key] = tuple(int(d) for d in data[key])
+    return EdgeConfig(**values)
+
+
+def optimizer_tensors(network: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The moments of every parameter by name, `step` counters included."""
+    return {
+        f"{name}.{key}": value if isinstance(value, Tensor) else torch.tensor(float(value))
+        for name, parameter in network.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def restore_optimizer(
+    network: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
+) -> None:
+    """Put moments back where `optimizer_tensors` took them."""
+    parameters = dict(network.named_parameters())
+    for key, value in tensors.items():
+        name, _, moment = key.rpartition(".")
+        optimizer.state[parameters[name]][moment] = value.clone()

@@ -1,0 +1,257 @@
+"""The training loop: batches by number, averaged weights, checkpoints that resume exactly."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from semmix.cues.text import TextEncoder
+from semmix.nn import PRESETS, EdgeConfig, EdgeSemMix
+from semmix.training.batches import Batch, collate
+from semmix.training.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+)
+from semmix.training.loss import remix_loss
+from semmix.training.scenes import SceneGenerator
+from semmix.training.stems import StemLibrary
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """How a network is trained.
+
+    Attributes:
+        steps: optimisation steps in all; the learning rate falls to zero over the last share.
+        batch: clips in a step.
+        clip_s: length of a clip.
+        learning_rate: peak, reached after `warmup_steps`.
+        decay_share: share of the steps over which the rate falls linearly to zero.
+        average_decay: of the moving average of the weights that is exported.
+        seed: of the network's start and of every batch.
+    """
+
+    steps: int = 12_000
+    batch: int = 4
+    clip_s: float = 10.0
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-3
+    warmup_steps: int = 200
+    decay_share: float = 0.3
+    average_decay: float = 0.998
+    clip_norm: float = 1.0
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the loop tells its display after a step."""
+
+    step: int
+    steps: int
+    loss: float
+    audio_s: float
+    elapsed_s: float
+
+
+def learning_rate(settings: TrainSettings, step: int) -> float:
+    """Rate of a step: linear warm-up, constant, linear decay to zero."""
+    warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
+    decay_steps = max(1.0, settings.decay_share * settings.steps)
+    fall = min(1.0, (settings.steps - step) / decay_steps)
+    return settings.learning_rate * warm * max(0.0, fall)
+
+
+class Trainer:
+    """Train an edge network on a stem library.
+
+    Args:
+        stems: folder with `speech/`, `music/`, `effects/`.
+        settings: how.
+        preset: which network, where no checkpoint is resumed.
+        resume: a checkpoint to go on from; its sizes and settings win, but for `steps`.
+
+    Raises:
+        MediaError: the stem folder does not serve.
+        ModelFormatError: the checkpoint does not.
+    """
+
+    def __init__(
+        self,
+        stems: Path,
+        settings: TrainSettings,
+        preset: str = "edge",
+        resume: Path | None = None,
+        workers: int = 1,
+    ) -> None:
+        self.stems = stems
+        self.workers = workers
+        self.step = 0
+        encoder = TextEncoder.default()
+        if resume is None:
+            config = replace(PRESETS[preset], text_encoder=encoder.identifier)
+            torch.manual_seed(settings.seed)
+        else:
+            saved = load_checkpoint(resume)
+            config = saved.config
+            settings = replace(TrainSettings(**saved.settings), steps=settings.steps)
+            self.step = saved.step
+        self.settings = settings
+        self.network = EdgeSemMix(config)
+        decayed = [p for p in self.network.parameters() if p.ndim >= 2]
+        plain = [p for p in self.network.parameters() if p.ndim < 2]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": settings.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
+            lr=settings.learning_rate,
+            betas=(0.9, 0.98),
+        )
+        self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        if resume is not None:
+            self.network.load_state_dict(saved.model)
+            self.average = saved.average
+            restore_optimizer(self.network, self.optimizer, saved.optimizer)
+
+    def checkpoint(self) -> Checkpoint:
+        """The run as it stands."""
+        return Checkpoint(
+            config=self.network.config,
+            step=self.step,
+            settings=asdict(self.settings),
+            model=dict(self.network.state_dict()),
+            average=self.average,
+            optimizer=optimizer_tensors(self.network, self.optimizer),
+        )
+
+    def run(
+        self,
+        output: Path,
+        on_step: Callable[[Progress], None],
+        save_every_s: float = 300.0,
+    ) -> None:
+        """Train to the last step, saving now and then; Ctrl-C saves too and re-raises."""
+        started = saved_at = time.monotonic()
+        clip_s = self.settings.batch * self.settings.clip_s
+        first = self.step
+        try:
+            for batch in self._batches():
+                loss = self._step(batch)
+                self.step += 1
+                now = time.monotonic()
+                on_step(
+                    Progress(
+                        self.step,
+                        self.settings.steps,
+                        loss,
+                        (self.step - first) * clip_s,
+                        now - started,
+                    )
+                )
+                if now - saved_at >= save_every_s:
+                    save_checkpoint(self.checkpoint(), output)
+                    saved_at = now
+        finally:
+            save_checkpoint(self.checkpoint(), output)
+
+    def _step(self, batch: Batch) -> float:
+        rate = learning_rate(self.settings, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = batch_loss(self.network, batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
+        self.optimizer.step()
+        decay = min(self.settings.average_decay, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            for name, value in self.network.state_dict().items():
+                self.average[name].lerp_(value, 1.0 - decay)
+        return float(loss.detach())
+
+    def _batches(self) -> Iterator[Batch]:
+        """Batches from this step on, made ahead of time in worker processes."""
+        config = self.network.config
+        ahead = 2 * self.workers
+        # Spawned, not forked: a forked child may inherit a locked thread pool.
+        context = multiprocessing.get_context("spawn")
+        arguments = (self.stems, self.settings, config)
+        with ProcessPoolExecutor(self.workers, context, _start_worker, arguments) as pool:
+            pending: list[Future[Batch]] = []
+            for step in range(self.step, min(self.step + ahead, self.settings.steps)):
+                pending.append(pool.submit(_make_batch, step))
+            try:
+                for step in range(self.step, self.settings.steps):
+                    batch = pending.pop(0).result()
+                    if step + ahead < self.settings.steps:
+                        pending.append(pool.submit(_make_batch, step + ahead))
+                    yield batch
+            finally:
+                for future in pending:
+                    future.cancel()
+
+
+def batch_loss(network: EdgeSemMix, batch: Batch) -> Tensor:
+    """Loss of a batch: frames are padded so that every mask comes out, then aligned."""
+    config = network.config
+    size, frames, bins = batch.mixture.shape
+    lookahead = config.lookahead_frames
+    total = -(-(frames + lookahead) // config.stride) * config.stride
+    spectrum = torch.zeros(size, total, bins)
+    spectrum[:, :frames] = batch.mixture
+    # Weights belong to the frames that leave, a look-ahead after they came.
+    weights = torch.cat(
+        (
+            batch.weights[:, :1].expand(-1, lookahead, -1),
+            batch.weights,
+            batch.weights[:, -1:].expand(-1, total - frames - lookahead, -1),
+        ),
+        1,
+    )
+    tokens = network.context_encoder(batch.embeddings.flatten(0, 1))
+    tokens = tokens.reshape(size, -1, *tokens.shape[1:])
+    mask = network(spectrum, tokens, weights, *network.initial_state(size))[0]
+    mask = mask[:, lookahead : lookahead + frames]
+    return remix_loss(mask, batch.mixture, batch.target)
+
+
+class _Worker:
+    """What a worker process keeps between batches."""
+
+    def __init__(self, stems: Path, settings: TrainSettings, config: EdgeConfig) -> None:
+        torch.set_num_threads(1)
+        self.settings = settings
+        self.config = config
+        self.encoder = TextEncoder.default()
+        library = StemLibrary(stems, config.sample_rate_hz)
+        self.generator = SceneGenerator(library, settings.seed, settings.clip_s)
+
+    def make(self, step: int) -> Batch:
+        first = step * self.settings.batch
+        examples = [self.generator.example(first + i) for i in range(self.settings.batch)]
+        spec = self.config.spec()
+        return collate(examples, spec.stft, spec.audio.sample_rate_hz, self.encoder)
+
+
+_worker: _Worker | None = None
+
+
+def _start_worker(stems: Path, settings: TrainSettings, config: EdgeConfig) -> None:
+    global _worker
+    _worker = _Worker(stems, settings, config)
+
+
+def _make_batch(step: int) -> Batch:
+    assert _worker is not None
+    return _worker.make(step)
