@@ -17,5 +17,11 @@ LOUDNESS_LU = 0.01
 """Integrated loudness against another meter: the same gates, block edges may differ by one
 sample. EBU Tech 3341 allows 0.1 LU."""
 
+LOUDNESS_OTHER_RATE_LU = 0.05
+"""The same away from 48 kHz, where the other meter's high-pass gain drifts by 0.043 dB at 24 kHz."""
+
 LEVEL_DB = 1e-6
 """Gains of stems in a true mix, from normal equations in float64."""
+
+EMBEDDING_FLOAT32 = 1e-6
+"""Norm of a float32 unit vector of 384 elements, summed in float32."""
