@@ -1,0 +1,308 @@
+"""Load, check and write bundles.
+
+A bundle is a folder, or a zip of it:
+
+    bundle.json                   format, version, spec, hashes, provenance, parity
+    context.onnx                  embeddings [N, K, E] -> tokens [N, K, D]
+    highlighter.<precision>.onnx  spectrum, tokens, weights, state -> mask, next state
+    golden.npz                    inputs and PyTorch's outputs, float32
+    MODEL_CARD.md                 what the model is, for people
+    network.safetensors           weights for PyTorch, optional
+
+Everything the runtime uses is held against the hashes in `bundle.json` at the moment it is
+read, and nothing that `bundle.json` does not list is accepted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semmix.bundle.golden import golden_bytes, parse_golden
+from semmix.bundle.manifest import (
+    CARD_NAME,
+    CONTEXT_NAME,
+    GOLDEN_NAME,
+    MANIFEST_NAME,
+    MAX_MANIFEST_BYTES,
+    NETWORK_NAME,
+    FileRecord,
+    Manifest,
+    highlighter_name,
+    parse_manifest,
+)
+from semmix.bundle.sources import Source, open_source
+from semmix.errors import ModelFormatError, UsageError
+from semmix.specs import ModelSpec
+
+_BUNDLES = Path(__file__).resolve().parent.parent / "assets" / "bundles"
+# Zip entries carry this date, so that equal bundles give equal zips.
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A checked model.
+
+    Attributes:
+        path: the folder or zip it came from.
+        manifest: the content of `bundle.json`.
+        source: where its bytes are read from.
+    """
+
+    path: Path
+    manifest: Manifest
+    source: Source
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Bundle:
+        """Open the bundle at `path`, a folder or a zip, and check every file's hash.
+
+        Raises:
+            ModelFormatError: it is no bundle, of another version, damaged, or hostile.
+        """
+        location = Path(path)
+        source = open_source(location)
+        where = f"{MANIFEST_NAME} in {location}"
+        present = source.names()
+        if MANIFEST_NAME not in present:
+            raise ModelFormatError(
+                f"{location} is not a bundle, it has no {MANIFEST_NAME}: "
+                "give the folder that `semmix-rt export` wrote, or a zip of it"
+            )
+        manifest = parse_manifest(source.read(MANIFEST_NAME, MAX_MANIFEST_BYTES), where)
+        expected = {MANIFEST_NAME, *manifest.files}
+        if missing := sorted(expected - present):
+            raise ModelFormatError(
+                f"the bundle {location} lacks {', '.join(missing)}: fetch the bundle anew"
+            )
+        if foreign := sorted(present - expected):
+            raise ModelFormatError(
+                f"the bundle {location} holds {foreign[0]!r}, which {MANIFEST_NAME} does not "
+                "list: remove what does not belong to it"
+            )
+        bundle = cls(location, manifest, source)
+        for name in manifest.files:
+            bundle.read(name)
+        return bundle
+
+    @classmethod
+    def default(cls, name: str = "edge") -> Bundle:
+        """The model that comes with the package.
+
+        Raises:
+            ModelFormatError: the installation lacks it or damaged it.
+        """
+        installed = sorted(entry.name for entry in _BUNDLES.glob("*") if entry.is_dir())
+        if name not in installed:
+            raise ModelFormatError(
+                f"this installation holds no model {name!r} (in {_BUNDLES}: "
+                f"{', '.join(installed) or 'none'}): install semmix-rt again, "
+                "or give the path of a bundle"
+            )
+        return cls.load(_BUNDLES / name)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The network's numbers."""
+        return self.manifest.spec
+
+    @property
+    def name(self) -> str:
+        """The model's name, such as `edge`."""
+        return self.manifest.spec.name
+
+    @property
+    def sha256(self) -> str:
+        """Identity of the bundle, the hash of its manifest (which hashes all the rest)."""
+        return self.manifest.sha256
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Precisions of the mask network it holds, such as `("fp32", "int8")`."""
+        return tuple(self.manifest.graphs)
+
+    @property
+    def parity(self) -> Mapping[str, Any]:
+        """By precision, the record of the comparison with PyTorch."""
+        return self.manifest.parity
+
+    def parity_passed(self, precision: str) -> bool:
+        """Whether the record says that this precision agrees with PyTorch."""
+        record = self.manifest.parity.get(precision)
+        return isinstance(record, dict) and record.get("passed") is True
+
+    def read(self, name: str) -> bytes:
+        """Content of one listed file, held against its hash.
+
+        Raises:
+            ModelFormatError: it is not listed, or not the file the bundle was made with.
+        """
+        record = self.manifest.files.get(name)
+        if record is None:
+            raise ModelFormatError(
+                f"the bundle {self.path} has no {name}: "
+                "use another precision or engine, or export the model again"
+            )
+        content = self.source.read(name, record.bytes)
+        if len(content) != record.bytes or hashlib.sha256(content).hexdigest() != record.sha256:
+            raise ModelFormatError(
+                f"{name} in the bundle {self.path} is not the file it was made with "
+                "(its hash differs): fetch the bundle anew"
+            )
+        return content
+
+    def context_graph(self) -> bytes:
+        """ONNX of the context encoder."""
+        return self.read(self.manifest.context)
+
+    def highlighter_graph(self, precision: str = "fp32") -> bytes:
+        """ONNX of the mask network in one precision.
+
+        Raises:
+            ModelFormatError: the bundle does not hold that precision.
+        """
+        name = self.manifest.graphs.get(precision)
+        if name is None:
+            raise ModelFormatError(
+                f"the bundle {self.path} has no {precision} network, only "
+                f"{', '.join(self.precisions)}: choose one of these"
+            )
+        return self.read(name)
+
+    def golden(self) -> dict[str, NDArray[np.float32]]:
+        """Inputs and PyTorch's outputs by name, finite float32 arrays.
+
+        Raises:
+            ModelFormatError: an array is of another kind or damaged.
+        """
+        return parse_golden(self.read(GOLDEN_NAME), f"{GOLDEN_NAME} in {self.path}")
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Bundle:
+        """Copy the bundle to a new folder, or to a zip where `path` ends in `.zip`.
+
+        Raises:
+            UsageError: `path` exists and `overwrite` is not set, or cannot be written.
+            ModelFormatError: a file of this bundle changed since it was loaded.
+        """
+        contents = {name: self.read(name) for name in self.manifest.files}
+        return _write(Path(path), self.manifest, contents, overwrite=overwrite)
+
+
+def write_bundle(
+    path: str | os.PathLike[str],
+    spec: ModelSpec,
+    *,
+    context: bytes,
+    highlighters: Mapping[str, bytes],
+    golden: Mapping[str, NDArray[np.float32]],
+    model_card: str,
+    provenance: Mapping[str, Any],
+    parity: Mapping[str, Any],
+    network: bytes | None = None,
+    overwrite: bool = False,
+) -> Bundle:
+    """Write a bundle in one step: either all of it is there afterwards, or nothing.
+
+    Args:
+        path: folder to make, or a file that ends in `.zip`.
+        spec: the network's numbers.
+        context: ONNX of the context encoder.
+        highlighters: ONNX of the mask network by precision, such as `fp32`.
+        golden: inputs and PyTorch's outputs by name, float32.
+        model_card: Markdown for people.
+        provenance: plain JSON values: data, recipe, versions, licence.
+        parity: by precision, a table whose `passed` is true or false, with its numbers.
+        network: safetensors for PyTorch.
+        overwrite: replace a bundle that stands at `path`.
+
+    Returns:
+        the bundle, loaded back and checked.
+
+    Raises:
+        UsageError: `path` exists and `overwrite` is not set, or cannot be written.
+        ModelFormatError: the parts do not make a valid bundle.
+    """
+    spec.check()
+    graphs = {precision: highlighter_name(precision) for precision in highlighters}
+    contents = {CONTEXT_NAME: context}
+    contents |= {graphs[precision]: onnx for precision, onnx in highlighters.items()}
+    contents |= {GOLDEN_NAME: golden_bytes(golden), CARD_NAME: model_card.encode("utf-8")}
+    if network is not None:
+        contents[NETWORK_NAME] = network
+    manifest = Manifest(
+        spec=spec,
+        files={
+            name: FileRecord(hashlib.sha256(content).hexdigest(), len(content))
+            for name, content in contents.items()
+        },
+        graphs=graphs,
+        context=CONTEXT_NAME,
+        text_encoder=spec.text_encoder,
+        provenance=provenance,
+        parity=parity,
+    )
+    return _write(Path(path), manifest, contents, overwrite=overwrite)
+
+
+def _write(
+    path: Path, manifest: Manifest, contents: Mapping[str, bytes], *, overwrite: bool
+) -> Bundle:
+    """Write beside the target, read it back, then move it into place."""
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists already: choose another name or ask to overwrite it")
+    if path.is_dir() and any(path.iterdir()) and not (path / MANIFEST_NAME).is_file():
+        raise UsageError(f"{path} is a folder but no bundle, it stays: choose another name")
+    parts = {MANIFEST_NAME: manifest.to_json(), **contents}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
+            fresh = Path(scratch) / path.name
+            if path.suffix == ".zip":
+                _write_zip(fresh, parts)
+            else:
+                _write_folder(fresh, parts)
+            Bundle.load(fresh)
+            _move_into_place(fresh, path, old=Path(scratch) / "replaced")
+    except OSError as exc:
+        raise UsageError(
+            f"the bundle cannot be written to {path} ({exc.strerror or exc}): "
+            "choose a folder you may write to with enough space"
+        ) from exc
+    return Bundle.load(path)
+
+
+def _move_into_place(fresh: Path, path: Path, old: Path) -> None:
+    """Swap, as a folder cannot be replaced in one step; the old one returns on failure."""
+    replaces = path.exists()
+    if replaces:
+        path.replace(old)
+    try:
+        fresh.replace(path)
+    except OSError:
+        if replaces:
+            old.replace(path)
+        raise
+
+
+def _write_folder(folder: Path, parts: Mapping[str, bytes]) -> None:
+    folder.mkdir()
+    for name, content in parts.items():
+        (folder / name).write_bytes(content)
+
+
+def _write_zip(file: Path, parts: Mapping[str, bytes]) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            info = zipfile.ZipInfo(name, _ZIP_DATE)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, content)

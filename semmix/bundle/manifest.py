@@ -1,0 +1,270 @@
+"""`bundle.json`: what a bundle says about itself, and the checks it must pass.
+
+A bundle may come from anyone, so every number and name is checked before it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from semmix.errors import ModelFormatError
+from semmix.specs import ModelSpec
+
+FORMAT = "semmix-bundle"
+VERSION = 1
+MANIFEST_NAME = "bundle.json"
+CONTEXT_NAME = "context.onnx"
+GOLDEN_NAME = "golden.npz"
+CARD_NAME = "MODEL_CARD.md"
+NETWORK_NAME = "network.safetensors"
+
+MAX_MANIFEST_BYTES = 1 << 20
+# The largest network of the family (61.7 M parameters) weighs 247 MB in fp32.
+_MAX_BYTES_BY_SUFFIX = {
+    ".onnx": 1 << 30,
+    ".safetensors": 1 << 30,
+    ".npz": 256 << 20,
+    ".md": 1 << 20,
+}
+MAX_FILES = 32
+
+_HIGHLIGHTER = re.compile(r"highlighter\.(?P<precision>[a-z0-9]{1,16})\.onnx")
+_OTHER_NAMES = frozenset({CONTEXT_NAME, GOLDEN_NAME, CARD_NAME, NETWORK_NAME})
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_STATE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
+_FIELDS = frozenset(
+    {
+        "format",
+        "version",
+        "spec",
+        "files",
+        "graphs",
+        "context",
+        "text_encoder",
+        "provenance",
+        "parity",
+    }
+)
+_REPAIR = "export the model again or fetch the bundle anew"
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What one file of the bundle must be.
+
+    Attributes:
+        sha256: hash of its content, 64 lower-case hex digits.
+        bytes: its length.
+    """
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The content of `bundle.json`.
+
+    Attributes:
+        spec: the network's numbers.
+        files: every other file of the bundle by name.
+        graphs: file of the mask network by precision, such as `fp32`.
+        context: file of the context encoder.
+        text_encoder: identifier of the text encoder whose embeddings it takes.
+        provenance: where the weights come from (data, recipe, versions, licence).
+        parity: by precision, the record of the comparison with PyTorch; `passed` decides.
+    """
+
+    spec: ModelSpec
+    files: Mapping[str, FileRecord]
+    graphs: Mapping[str, str]
+    context: str
+    text_encoder: str
+    provenance: Mapping[str, Any]
+    parity: Mapping[str, Any]
+
+    def to_json(self) -> bytes:
+        """The bytes of `bundle.json`: sorted keys, so that equal bundles have equal bytes."""
+        data = {
+            "format": FORMAT,
+            "version": VERSION,
+            "spec": self.spec.to_dict(),
+            "files": {name: asdict(record) for name, record in self.files.items()},
+            "graphs": dict(self.graphs),
+            "context": self.context,
+            "text_encoder": self.text_encoder,
+            "provenance": dict(self.provenance),
+            "parity": dict(self.parity),
+        }
+        try:
+            text = json.dumps(data, indent=1, sort_keys=True, allow_nan=False)
+        except (TypeError, ValueError) as exc:
+            raise ModelFormatError(
+                f"the bundle's description is not plain finite JSON ({exc}): "
+                "put only finite numbers, texts, lists and tables into provenance and parity"
+            ) from exc
+        return (text + "\n").encode("utf-8")
+
+    @property
+    def sha256(self) -> str:
+        """Identity of the bundle: the hash of `bundle.json`, which hashes all the rest."""
+        return hashlib.sha256(self.to_json()).hexdigest()
+
+
+def max_bytes(name: str) -> int:
+    """Largest length a file of this name may have."""
+    return _MAX_BYTES_BY_SUFFIX["." + name.rpartition(".")[2]]
+
+
+def check_name(name: object, where: str) -> str:
+    """Return `name` if a bundle may hold a file of that name.
+
+    Only the names of the format are taken, which also keeps every path inside the bundle.
+
+    Raises:
+        ModelFormatError: any other name: folders, drive letters, `..`, foreign files.
+    """
+    if isinstance(name, str) and (name in _OTHER_NAMES or _HIGHLIGHTER.fullmatch(name)):
+        return name
+    raise ModelFormatError(
+        f"{where} names the file {_brief(name)}, which no bundle of format {VERSION} holds: "
+        f"{_REPAIR}"
+    )
+
+
+def highlighter_name(precision: str) -> str:
+    """File name of the mask network of one precision, such as `fp32`."""
+    return check_name(f"highlighter.{precision}.onnx", f"precision {precision!r}")
+
+
+def parse_manifest(content: bytes, where: str) -> Manifest:
+    """Read and check the bytes of `bundle.json`; `where` is what messages call it.
+
+    Raises:
+        ModelFormatError: anything that is not exactly a manifest of this version.
+    """
+    data = _strict_json(content, where)
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise ModelFormatError(f"{where} does not describe a SemMix bundle: {_REPAIR}")
+    version = data.get("version")
+    if version != VERSION or isinstance(version, bool):
+        raise ModelFormatError(
+            f"{where} has format version {_brief(version)}, this program reads version {VERSION}: "
+            "export the model again with this version, or install the one that wrote it"
+        )
+    if set(data) != _FIELDS:
+        odd = sorted(set(data) ^ _FIELDS)
+        raise ModelFormatError(
+            f"{where} lacks or adds the fields {_brief(odd)}: export the model again"
+        )
+    files = _parse_files(data["files"], where)
+    graphs = _parse_graphs(data["graphs"], where)
+    if data["context"] != CONTEXT_NAME:
+        raise ModelFormatError(f"{where} does not name {CONTEXT_NAME} as its context: {_REPAIR}")
+    required = {CONTEXT_NAME, GOLDEN_NAME, CARD_NAME, *graphs.values()}
+    if missing := sorted(required - set(files)):
+        raise ModelFormatError(f"{where} lists no hash for {', '.join(missing)}: {_REPAIR}")
+    if loose := sorted(set(files) - required - {NETWORK_NAME}):
+        raise ModelFormatError(f"{where} names no use for {', '.join(loose)}: {_REPAIR}")
+    for part in ("provenance", "parity"):
+        if not isinstance(data[part], dict):
+            raise ModelFormatError(f"{where}: {part!r} is not a table: {_REPAIR}")
+    spec = _parse_spec(data["spec"], where)
+    if data["text_encoder"] != spec.text_encoder:
+        raise ModelFormatError(f"{where} names two different text encoders: {_REPAIR}")
+    return Manifest(
+        spec=spec,
+        files=files,
+        graphs=graphs,
+        context=CONTEXT_NAME,
+        text_encoder=spec.text_encoder,
+        provenance=data["provenance"],
+        parity=data["parity"],
+    )
+
+
+def _parse_spec(data: Any, where: str) -> ModelSpec:
+    """The spec, with the checks on state tensors that the graph inputs rely on."""
+    try:
+        spec = ModelSpec.from_dict(data)
+    except ModelFormatError as exc:
+        raise ModelFormatError(f"{where}: {exc}") from exc
+    names = [state.name for state in spec.state]
+    reserved = {"spectrum", "tokens", "weights", "mask", "embeddings"}
+    well_named = all(_STATE_NAME.fullmatch(name) for name in names)
+    if not well_named or len(set(names)) != len(names) or reserved & set(names):
+        raise ModelFormatError(f"{where} names its state tensors {_brief(names)}: {_REPAIR}")
+    if any(axis < 1 for state in spec.state for axis in state.shape):
+        raise ModelFormatError(f"{where} holds a state tensor without elements: {_REPAIR}")
+    return spec
+
+
+def _parse_files(data: Any, where: str) -> dict[str, FileRecord]:
+    if not isinstance(data, dict) or len(data) > MAX_FILES:
+        raise ModelFormatError(f"{where}: 'files' is not a table of at most {MAX_FILES}: {_REPAIR}")
+    files: dict[str, FileRecord] = {}
+    for key, record in data.items():
+        name = check_name(key, where)
+        if not isinstance(record, dict) or set(record) != {"sha256", "bytes"}:
+            raise ModelFormatError(f"{where}: {name} needs 'sha256' and 'bytes': {_REPAIR}")
+        sha256, length = record["sha256"], record["bytes"]
+        if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+            raise ModelFormatError(f"{where}: {name} has no valid SHA-256: {_REPAIR}")
+        if type(length) is not int or not 0 < length <= max_bytes(name):
+            raise ModelFormatError(
+                f"{where}: {name} claims {_brief(length)} bytes, outside 1..{max_bytes(name)}: "
+                f"{_REPAIR}"
+            )
+        files[name] = FileRecord(sha256, length)
+    return files
+
+
+def _parse_graphs(data: Any, where: str) -> dict[str, str]:
+    if not isinstance(data, dict) or not data:
+        raise ModelFormatError(f"{where} names no mask network: {_REPAIR}")
+    for precision, name in data.items():
+        match = _HIGHLIGHTER.fullmatch(name) if isinstance(name, str) else None
+        if match is None or match["precision"] != precision:
+            raise ModelFormatError(
+                f"{where} names {_brief(name)} as its {_brief(precision)} network: {_REPAIR}"
+            )
+    return data
+
+
+def _strict_json(content: bytes, where: str) -> Any:
+    """JSON without NaN, infinities, doubled keys or a nesting that exhausts the stack."""
+
+    def refuse(token: str) -> Any:
+        raise ValueError(f"the number {token}")
+
+    def finite(token: str) -> float:
+        value = float(token)
+        return value if math.isfinite(value) else refuse(token)
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        table = dict(pairs)
+        if len(table) != len(pairs):
+            raise ValueError("a key that comes twice")
+        return table
+
+    try:
+        return json.loads(
+            content.decode("utf-8"),
+            parse_constant=refuse,
+            parse_float=finite,
+            object_pairs_hook=unique,
+        )
+    except (ValueError, RecursionError) as exc:
+        raise ModelFormatError(f"{where} is not valid JSON ({exc}): {_REPAIR}") from exc
+
+
+def _brief(value: object) -> str:
+    """`repr` cut short: a hostile value must not flood the message."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
