@@ -1,0 +1,203 @@
+"""Which streams go into the output, in which order, and their templates."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.error import FFmpegError
+from av.stream import Disposition, Stream
+
+from semmix.errors import MediaError
+from semmix_rt.media.codec import AudioPlan, add_audio
+from semmix_rt.media.containers import MP4_FAMILY, Container, open_trial
+from semmix_rt.media.probe import MediaInfo, as_fraction, codec_name
+from semmix_rt.media.summary import CopiedStream
+
+_STALE_TAGS = ("BPS", "NUMBER_OF_", "_STATISTICS", "DURATION", "ENCODER")
+
+
+class Copying:
+    """A stream being copied: what it is, where it goes, and what went through it.
+
+    Nothing here points into a container, which may be closed earlier.
+    """
+
+    def __init__(self, stream: Stream, output_index: int) -> None:
+        self.index = stream.index
+        self.output_index = output_index
+        self.kind = stream.type
+        self.codec = codec_name(stream)
+        self.time_base = as_fraction(stream.time_base)
+        self.is_cover = bool(stream.disposition & Disposition.attached_pic)
+        self.packets = 0
+        self.payload_bytes = 0
+        self.first: int | None = None
+        self.last: int | None = None
+        self.stamps = 0
+        self.digest = hashlib.blake2b(digest_size=32)
+
+    def note(self, payload: Any, size: int, stamp: int | None) -> None:
+        """Count one packet; `stamp` in the stream's own time base."""
+        self.packets += 1
+        self.payload_bytes += size
+        if size:
+            self.digest.update(payload)
+        if stamp is not None:
+            # A running mix of all timestamps: order and value of each count.
+            self.stamps = (self.stamps * 1_000_003 + stamp) & 0xFFFF_FFFF_FFFF_FFFF
+            if self.first is None or stamp < self.first:
+                self.first = stamp
+            if self.last is None or stamp > self.last:
+                self.last = stamp
+
+    def summary(self) -> CopiedStream:
+        """What went through, in plain values."""
+        return CopiedStream(
+            index=self.index,
+            output_index=self.output_index,
+            kind=self.kind,
+            codec=self.codec,
+            packets=self.packets,
+            bytes=self.payload_bytes,
+            blake2b=self.digest.hexdigest(),
+            first_s=None if self.first is None else float(self.first * self.time_base),
+            last_s=None if self.last is None else float(self.last * self.time_base),
+        )
+
+
+@dataclass(slots=True)
+class Output:
+    """The streams of a muxer: the encoded one, the copies by source index, their targets."""
+
+    audio: AudioStream
+    copies: dict[int, Copying]
+    targets: dict[int, Stream]
+
+
+def choose_streams(
+    source: InputContainer, info: MediaInfo, audio_index: int, container: Container, plan: AudioPlan
+) -> tuple[list[Stream], list[str]]:
+    """The streams the container can hold, in order, and a sentence for each that it cannot.
+
+    Every combination is put to the muxer itself: a header is written into memory.
+
+    Raises:
+        MediaError: the picture would be lost in a container made for pictures.
+    """
+    chapters_as_track = info.chapters > 0 and container.is_mp4
+    candidates = []
+    for stream in source.streams:
+        if chapters_as_track and stream.type == "data" and codec_name(stream) == "bin_data":
+            continue  # the chapters' own text track: the muxer writes it anew
+        candidates.append(stream)
+    if _refusal(source, candidates, audio_index, container, plan) is None:
+        return candidates, []
+    kept = [s for s in candidates if s.index == audio_index]
+    dropped = []
+    for stream in candidates:
+        if stream.index == audio_index:
+            continue
+        trial = sorted([*kept, stream], key=lambda s: s.index)
+        reason = _refusal(source, trial, audio_index, container, plan)
+        if reason is None:
+            kept = trial
+            continue
+        moving = stream.type == "video" and not stream.disposition & Disposition.attached_pic
+        if moving and not container.audio_only:
+            raise MediaError(
+                f"a {container.suffix} file cannot hold the {codec_name(stream)} picture of "
+                f"{info.path} ({reason}): use {info.path.suffix or '.mkv'} or .mkv"
+            )
+        dropped.append(
+            f"stream {stream.index} ({stream.type}, {codec_name(stream)}) was left out: a "
+            f"{container.suffix} file cannot hold it{_home_of(stream, container)}"
+        )
+    return kept, dropped
+
+
+def build_output(
+    out: OutputContainer,
+    streams: list[Stream],
+    audio_index: int,
+    plan: AudioPlan,
+    container: Container,
+    source: InputContainer,
+) -> Output:
+    """Add all streams in order to a muxer that has not written its header yet.
+
+    Raises:
+        ValueError, FFmpegError: the container refuses a stream.
+    """
+    audio: AudioStream | None = None
+    copies: dict[int, Copying] = {}
+    targets: dict[int, Stream] = {}
+    same_family = container.is_mp4 and "mp4" in source.format.name
+    for position, stream in enumerate(streams):
+        tags = dict(stream.metadata)
+        if stream.index == audio_index:
+            audio = target = add_audio(out, plan)
+            tags = {k: v for k, v in tags.items() if not k.upper().startswith(_STALE_TAGS)}
+        else:
+            target = out.add_stream_from_template(stream, opaque=True)
+            if same_family and stream.codec_context is not None:
+                _keep_tag(stream, target)
+            copies[stream.index] = Copying(stream, position)
+            targets[stream.index] = target
+        target.disposition = stream.disposition
+        target.metadata.clear()
+        target.metadata.update(tags)
+    if audio is None:
+        raise ValueError(f"stream {audio_index} is not among the streams to write")
+    return Output(audio, copies, targets)
+
+
+def video_timescale(source: InputContainer) -> int | None:
+    """Ticks per second all moving pictures share, `None` if they do not."""
+    bases = {
+        as_fraction(s.time_base)
+        for s in source.streams
+        if s.type == "video" and not s.disposition & Disposition.attached_pic
+    }
+    base = bases.pop() if len(bases) == 1 else Fraction(0)
+    return base.denominator if base.numerator == 1 and base.denominator <= 1_000_000 else None
+
+
+def _refusal(
+    source: InputContainer,
+    streams: list[Stream],
+    audio_index: int,
+    container: Container,
+    plan: AudioPlan,
+) -> str | None:
+    if container.name in MP4_FAMILY and any(s.type == "attachment" for s in streams):
+        return "no attachments"
+    out = open_trial(container)
+    try:
+        build_output(out, streams, audio_index, plan, container, source)
+        out.start_encoding()
+    except (FFmpegError, ValueError) as exc:
+        return str(getattr(exc, "strerror", None) or exc)
+    return None
+
+
+def _keep_tag(source: Stream, target: Stream) -> None:
+    """Keep the four-character code: `hvc1` plays on Apple's players, the default `hev1` not."""
+    try:
+        tag = source.codec_context.codec_tag
+    except UnicodeDecodeError:
+        return
+    if tag.strip("\0"):
+        target.codec_context.codec_tag = tag
+
+
+def _home_of(stream: Stream, container: Container) -> str:
+    if stream.type in ("subtitle", "attachment") and not container.is_matroska:
+        return ", write .mkv to keep it"
+    if container.audio_only:
+        return ", write .mkv or .mov to keep it"
+    return ""

@@ -1,0 +1,156 @@
+"""Reads a written file once more and compares it with what was meant to be written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from av.error import FFmpegError
+
+from semmix.errors import MediaError, VerificationError
+from semmix_rt.media.layout import Copying
+from semmix_rt.media.probe import as_fraction, open_input
+
+_CLOCK_S = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a written file has to be.
+
+    Attributes:
+        copies: the copied streams, as counted while they were copied.
+        repackaged: output indices whose payload the muxer rewrites (start codes to lengths).
+        audio_output_index: the encoded stream.
+        audio_start_s: start of its first sample, on the source's timeline; `None` if the
+            container cannot say.
+        audio_s: its length.
+        slack_s: what encoder delay and padding may add at either end.
+        visible_delay_s: encoder delay that the container shows as an earlier start.
+    """
+
+    copies: tuple[Copying, ...]
+    repackaged: frozenset[int]
+    audio_output_index: int
+    audio_start_s: float | None
+    audio_s: float
+    slack_s: float
+    visible_delay_s: float
+
+
+def verify_transfer(path: str | Path, expected: Expected) -> float:
+    """Demux `path` once, without decoding, and compare.
+
+    Every copied stream must have the same packets (payload hash and count) at the same times;
+    all streams may be shifted together, but not against each other.
+
+    Returns:
+        the largest deviation found between two streams' relative start times, in seconds.
+
+    Raises:
+        VerificationError: something differs.
+    """
+    path = Path(path)
+    try:
+        with open_input(path) as written:
+            return _compare(path, written, expected)
+    except FFmpegError as exc:
+        raise VerificationError(f"{path.name} cannot be read back ({exc.strerror})") from exc
+    except VerificationError:
+        raise
+    except MediaError as exc:
+        raise VerificationError(f"the written file cannot be read back: {exc}") from exc
+
+
+def _compare(path: Path, written, expected: Expected) -> float:  # type: ignore[no-untyped-def]
+    streams = list(written.streams)
+    needed = max([expected.audio_output_index, *(c.output_index for c in expected.copies)])
+    if len(streams) <= needed:
+        raise VerificationError(
+            f"{path.name} has {len(streams)} streams where {needed + 1} were written"
+        )
+    found = {c.output_index: Copying(streams[c.output_index], c.output_index) for c in expected.copies}
+    audio = streams[expected.audio_output_index]
+    audio_first: int | None = None
+    audio_end: int | None = None
+    for packet in written.demux():
+        if packet.dts is None and packet.pts is None and not packet.size:
+            continue
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        index = packet.stream_index
+        if index == expected.audio_output_index:
+            if stamp is not None:
+                end = stamp + (packet.duration or 0)
+                audio_first = stamp if audio_first is None else min(audio_first, stamp)
+                audio_end = end if audio_end is None else max(audio_end, end)
+        elif index in found:
+            found[index].note(packet, packet.size, stamp)
+    shifts = []
+    for copy in expected.copies:
+        seen = found[copy.output_index]
+        _same_packets(path, copy, seen, copy.output_index in expected.repackaged)
+        shift = _shift(path, copy, seen)
+        if shift is not None:
+            shifts.append(shift)
+    _same_length(path, audio, audio_first, audio_end, expected)
+    if expected.audio_start_s is not None and audio_first is not None:
+        base = as_fraction(audio.time_base)
+        start = audio.start_time if audio.start_time is not None else audio_first
+        shift_s = float(start * base) - (expected.audio_start_s - expected.visible_delay_s)
+        shifts.append((shift_s, float(base)))
+    return _in_step(path, shifts)
+
+
+def _same_packets(path: Path, copy: Copying, seen: Copying, repackaged: bool) -> None:
+    what = f"stream {copy.index} ({copy.kind})"
+    if seen.packets != copy.packets:
+        raise VerificationError(
+            f"{what} has {seen.packets} packets in {path.name} and {copy.packets} in the source"
+        )
+    if not repackaged and seen.digest.digest() != copy.digest.digest():
+        raise VerificationError(f"{what} differs between {path.name} and the source")
+
+
+def _shift(path: Path, copy: Copying, seen: Copying) -> tuple[float, float] | None:
+    """How much later the stream starts than in the source, and the coarser clock, in seconds."""
+    if copy.is_cover:
+        return None
+    if copy.first is None or copy.last is None or seen.first is None or seen.last is None:
+        return None
+    base_in, base_out = copy.time_base, seen.time_base
+    clock = float(max(base_in, base_out))
+    shift = float(seen.first * base_out - copy.first * base_in)
+    shift_end = float(seen.last * base_out - copy.last * base_in)
+    steady = abs(shift - shift_end) <= 2 * clock
+    if base_in == base_out and seen.first == copy.first:
+        steady = seen.stamps == copy.stamps
+    if not steady:
+        raise VerificationError(
+            f"the timestamps of stream {copy.index} ({copy.kind}) changed in "
+            f"{path.name}"
+        )
+    return shift, clock
+
+
+def _same_length(path, audio, first, end, expected: Expected) -> None:  # type: ignore[no-untyped-def]
+    base = as_fraction(audio.time_base)
+    length = 0.0 if first is None or end is None else float((end - first) * base)
+    if abs(length - expected.audio_s) > expected.slack_s + 2 * float(base) + _CLOCK_S:
+        raise VerificationError(
+            f"the sound in {path.name} lasts {length:.3f} s where {expected.audio_s:.3f} s "
+            "were written"
+        )
+
+
+def _in_step(path: Path, shifts: list[tuple[float, float]]) -> float:
+    worst = 0.0
+    for shift, clock in shifts[1:]:
+        first, first_clock = shifts[0]
+        deviation = abs(shift - first)
+        worst = max(worst, deviation)
+        if deviation > clock + first_clock + _CLOCK_S:
+            raise VerificationError(
+                f"the streams in {path.name} are {1000 * deviation:.1f} ms out of step with "
+                "the source"
+            )
+    return worst
