@@ -150,11 +150,11 @@ class ModelSpec:
                     for s in data["state"]
                 ),
             )
-        except (TypeError, KeyError, ValueError) as exc:
+            spec.check()
+        except (TypeError, KeyError, ValueError, OverflowError) as exc:
             raise ModelFormatError(
                 f"the model spec cannot be read ({exc}): export the model again"
             ) from exc
-        spec.check()
         return spec
 
     def check(self) -> None:

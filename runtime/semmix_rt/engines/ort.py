@@ -1,0 +1,264 @@
+"""ONNX Runtime engines, on the CPU or a named GPU provider.
+
+A provider that was asked for either runs or is an error: ONNX Runtime itself logs and goes on
+with the CPU (microsoft/onnxruntime #23372), and what it lists as available only tells what
+was built in (#17801).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import onnxruntime as ort
+
+from semmix.bundle import Bundle
+from semmix.errors import EngineError, EngineMismatchError, ProviderError
+from semmix.specs import ModelSpec
+from semmix_rt.engines.base import Float32, State
+
+_LOG_ERRORS_ONLY = 3
+_CPU = "CPUExecutionProvider"
+_INSTALL = {
+    _CPU: "pip install 'semmix-rt[cpu]'",
+    "CUDAExecutionProvider": "in an environment without onnxruntime, pip install 'semmix-rt[gpu]'",
+    "TensorrtExecutionProvider": (
+        "in an environment without onnxruntime, pip install 'semmix-rt[gpu]' and the TensorRT "
+        "version that onnxruntime-gpu was built for"
+    ),
+}
+
+Axes = tuple[int | None, ...]
+"""Expected axes of a graph tensor; None is the batch axis, of any size."""
+
+
+class OrtEngine:
+    """Both networks of a bundle as ONNX Runtime sessions.
+
+    Attributes:
+        name: engine name, as `open_engine` knows it.
+        provider: the execution provider that runs.
+        precision: precision of the mask network.
+        spec: the network's numbers.
+    """
+
+    engine_name: ClassVar[str] = "ort"
+    requested_provider: ClassVar[str] = _CPU
+
+    def __init__(self, bundle: Bundle, *, precision: str = "fp32", threads: int = 1) -> None:
+        """Load the networks; see `open_engine` for the errors."""
+        self.name = self.engine_name
+        self.provider = self.requested_provider
+        self.precision = precision
+        self.spec = bundle.spec
+        self._context = open_session(bundle.context_graph(), self.provider, threads)
+        self._highlighter = open_session(
+            bundle.highlighter_graph(precision), self.provider, threads
+        )
+        inputs, outputs = _context_axes(self.spec)
+        _check_graph(self._context, inputs, outputs, f"the context graph of {bundle.path}")
+        inputs, outputs = _highlighter_axes(self.spec)
+        _check_graph(self._highlighter, inputs, outputs, f"the mask graph of {bundle.path}")
+        self._output_names = list(outputs)
+
+    @classmethod
+    def open(cls, bundle: Bundle, threads: int) -> OrtEngine:
+        """The engine over a bundle's fp32 networks, with `threads` CPU threads."""
+        return cls(bundle, threads=threads)
+
+    def encode_context(self, embeddings: Float32) -> Float32:
+        """Encode the cues of `N` segments: `[N, K, E]` -> context tokens `[N, K, D]`.
+
+        Raises:
+            EngineMismatchError: the embeddings have another shape.
+            EngineError: ONNX Runtime fails.
+        """
+        spec = self.spec
+        axes = (embeddings.shape[0], len(spec.cue_types), spec.embedding_dim)
+        feeds = {"embeddings": _feed("embeddings", embeddings, axes)}
+        tokens: Float32 = _run(self._context, ["tokens"], feeds)[0]
+        return tokens
+
+    def initial_state(self, batch: int = 1) -> State:
+        """Zero state for `batch` streams, each tensor `[B, *shape]`, float32."""
+        return tuple(np.zeros((batch, *state.shape), dtype=np.float32) for state in self.spec.state)
+
+    def run(
+        self, spectrum: Float32, tokens: Float32, weights: Float32, state: State
+    ) -> tuple[Float32, State]:
+        """Mask one chunk; shapes and meaning as in `Engine.run`.
+
+        The arrays are handed over without a copy where they are contiguous float32.
+
+        Raises:
+            EngineMismatchError: an array has another shape than the spec says.
+            EngineError: ONNX Runtime fails.
+        """
+        spec, batch = self.spec, spectrum.shape[0]
+        cues, frames = len(spec.cue_types), spec.chunk.kept_frames
+        if len(state) != len(spec.state):
+            raise EngineMismatchError(
+                f"the engine got {len(state)} state tensors and needs {len(spec.state)}: "
+                "start from initial_state() and feed back what run() returned"
+            )
+        feeds = {
+            "spectrum": _feed("spectrum", spectrum, (batch, frames, spec.stft.bins)),
+            "tokens": _feed("tokens", tokens, (batch, spec.max_segments, cues, spec.token_dim)),
+            "weights": _feed("weights", weights, (batch, frames, spec.max_segments)),
+        }
+        for known, array in zip(spec.state, state, strict=True):
+            feeds[known.name] = _feed(known.name, array, (batch, *known.shape))
+        mask, *following = _run(self._highlighter, self._output_names, feeds)
+        return mask, tuple(following)
+
+
+class OrtCudaEngine(OrtEngine):
+    """The same networks on ONNX Runtime's CUDA provider."""
+
+    engine_name = "ort-cuda"
+    requested_provider = "CUDAExecutionProvider"
+
+
+class OrtTensorrtEngine(OrtEngine):
+    """The same networks on ONNX Runtime's TensorRT provider."""
+
+    engine_name = "ort-tensorrt"
+    requested_provider = "TensorrtExecutionProvider"
+
+
+def open_session(model: bytes, provider: str, threads: int) -> ort.InferenceSession:
+    """A session over ONNX bytes that runs on `provider` and nothing else.
+
+    A GPU provider may leave single operators to the CPU, as ONNX Runtime always does.
+
+    Raises:
+        ProviderError: the provider is not built in, or does not start on this machine.
+        EngineError: the graph is damaged or holds an operator this runtime lacks.
+    """
+    if provider not in ort.get_available_providers():
+        raise ProviderError(
+            f"this onnxruntime {ort.__version__} has no {provider}: {_INSTALL.get(provider, '')}"
+        )
+    providers = [provider] if provider == _CPU else [provider, _CPU]
+    try:
+        # enable_fallback=0: the wrapper would print to stdout and go on with the CPU.
+        session = ort.InferenceSession(
+            model, session_options(threads), providers=providers, enable_fallback=0
+        )
+    except Exception as exc:  # onnxruntime's errors share no other base class
+        if provider == _CPU:
+            raise EngineError(
+                f"onnxruntime {ort.__version__} cannot load the graph ({_first_line(exc)}): "
+                "export the model again, or update onnxruntime"
+            ) from exc
+        raise _provider_failed(provider, _first_line(exc)) from exc
+    running = session.get_providers()
+    if running[:1] != [provider]:
+        raise _provider_failed(provider, f"it would run on {', '.join(running)}")
+    return session
+
+
+def session_options(threads: int) -> ort.SessionOptions:
+    """Every option that decides speed, stated instead of guessed from the machine."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = _LOG_ERRORS_ONLY
+    # Spinning threads take the cores that decoding and encoding need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    return options
+
+
+def _provider_failed(provider: str, reason: str) -> ProviderError:
+    return ProviderError(
+        f"{provider} does not start on this machine ({reason}): check the GPU driver with "
+        "`semmix-rt env`, or choose --engine ort to run on the CPU"
+    )
+
+
+def _context_axes(spec: ModelSpec) -> tuple[dict[str, Axes], dict[str, Axes]]:
+    """Inputs and outputs the context graph must have."""
+    cues = len(spec.cue_types)
+    return (
+        {"embeddings": (None, cues, spec.embedding_dim)},
+        {"tokens": (None, cues, spec.token_dim)},
+    )
+
+
+def _highlighter_axes(spec: ModelSpec) -> tuple[dict[str, Axes], dict[str, Axes]]:
+    """Inputs and outputs the mask graph must have, in the order of the results."""
+    frames, bins, cues = spec.chunk.kept_frames, spec.stft.bins, len(spec.cue_types)
+    inputs: dict[str, Axes] = {
+        "spectrum": (None, frames, bins),
+        "tokens": (None, spec.max_segments, cues, spec.token_dim),
+        "weights": (None, frames, spec.max_segments),
+    }
+    outputs: dict[str, Axes] = {"mask": (None, frames, bins)}
+    for state in spec.state:
+        inputs[state.name] = (None, *state.shape)
+        outputs[f"next_{state.name}"] = (None, *state.shape)
+    return inputs, outputs
+
+
+def _check_graph(
+    session: ort.InferenceSession,
+    inputs: Mapping[str, Axes],
+    outputs: Mapping[str, Axes],
+    where: str,
+) -> None:
+    """Hold the graph's tensors against the spec: names, types, sizes."""
+    for kind, expected, found in (
+        ("inputs", inputs, session.get_inputs()),
+        ("outputs", outputs, session.get_outputs()),
+    ):
+        by_name = {tensor.name: tensor for tensor in found}
+        if set(by_name) != set(expected):
+            raise EngineMismatchError(
+                f"{where} has the {kind} {sorted(by_name)}, its spec asks for {sorted(expected)}: "
+                "export the model again"
+            )
+        for name, axes in expected.items():
+            tensor = by_name[name]
+            if tensor.type != "tensor(float)" or not _fits(tensor.shape, axes):
+                wanted = ["B" if size is None else size for size in axes]
+                raise EngineMismatchError(
+                    f"{where}: {name} is {tensor.type} {tensor.shape}, its spec asks for "
+                    f"tensor(float) {wanted}: export the model again"
+                )
+
+
+def _fits(shape: Sequence[int | str | None], axes: Axes) -> bool:
+    """Whether a graph shape can hold the axes; a symbolic size is checked at run time."""
+    return len(shape) == len(axes) and all(
+        size == axis
+        for size, axis in zip(shape, axes, strict=True)
+        if isinstance(size, int) and axis
+    )
+
+
+def _feed(name: str, array: Float32, axes: tuple[int, ...]) -> Float32:
+    if array.shape != axes:
+        raise EngineMismatchError(
+            f"{name} has the shape {list(array.shape)}, the model takes {list(axes)}: "
+            "cut the stream as the bundle's spec says"
+        )
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _run(session: ort.InferenceSession, names: list[str], feeds: dict[str, Float32]) -> Any:
+    try:
+        return session.run(names, feeds)
+    except Exception as exc:  # onnxruntime's errors share no other base class
+        raise EngineError(
+            f"onnxruntime {ort.__version__} failed on a chunk ({_first_line(exc)}): "
+            "try --engine torch, or report it with the model's name"
+        ) from exc
+
+
+def _first_line(exc: Exception) -> str:
+    lines = str(exc).strip().splitlines()
+    return lines[0][:300] if lines else type(exc).__name__

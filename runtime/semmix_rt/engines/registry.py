@@ -1,0 +1,70 @@
+"""Find engines by name, without importing what is not asked for.
+
+Engines announce themselves in the entry-point group `semmix_rt.engines`; each is a class with
+`open(bundle, threads) -> Engine`. So the runtime can run the PyTorch engine and never imports
+PyTorch itself.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+
+from semmix.bundle import Bundle
+from semmix.errors import EngineError
+from semmix_rt.engines.base import Engine
+
+GROUP = "semmix_rt.engines"
+DEFAULT_ENGINE = "ort"
+
+# What to install where an engine's import fails: missing module -> (who needs it, remedy).
+_REMEDIES = {
+    "torch": ("the PyTorch engine needs torch", "pip install 'semmix-rt[train]'"),
+    "onnxruntime": (
+        "the ONNX Runtime engine needs onnxruntime",
+        "pip install 'semmix-rt[cpu]', or 'semmix-rt[gpu]' on a machine with an NVIDIA GPU",
+    ),
+    "safetensors": ("the PyTorch engine needs safetensors", "pip install 'semmix-rt[train]'"),
+}
+
+
+def engine_names() -> tuple[str, ...]:
+    """Names that `open_engine` takes besides `auto`."""
+    return tuple(sorted(_entries()))
+
+
+def open_engine(bundle: Bundle, name: str = "auto", *, threads: int = 1) -> Engine:
+    """Load a bundle's networks into an engine.
+
+    Args:
+        bundle: the model.
+        name: `ort` (ONNX Runtime on the CPU), `ort-cuda`, `ort-tensorrt`, `torch`, or any
+            other announced engine. `auto` is `ort`: the same result on every machine.
+        threads: CPU threads of one inference call.
+
+    Raises:
+        EngineError: no such engine, or its packages are missing.
+        ProviderError: the engine would run on other hardware than its name says.
+        EngineMismatchError: the graphs do not fit the bundle's spec.
+        ModelFormatError: the bundle changed since it was loaded, or its graph is damaged.
+    """
+    entries = _entries()
+    entry = entries.get(DEFAULT_ENGINE if name == "auto" else name)
+    if entry is None:
+        raise EngineError(
+            f"there is no engine {name!r}: choose one of auto, {', '.join(sorted(entries))}"
+        )
+    if threads < 1:
+        raise EngineError(f"an engine cannot run on {threads} threads: ask for 1 or more")
+    try:
+        engine: Engine = entry.load().open(bundle, threads)
+    except ModuleNotFoundError as exc:
+        who, remedy = _REMEDIES.get(
+            (exc.name or "").partition(".")[0],
+            (f"the engine {entry.name!r} needs the module {exc.name}", "install it"),
+        )
+        raise EngineError(f"{who}: {remedy}") from exc
+    return engine
+
+
+def _entries() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
