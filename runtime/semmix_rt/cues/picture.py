@@ -34,7 +34,6 @@ HASH_BYTES = 16
 # Codecs whose key frame flag is true by construction. Old containers flag every packet of
 # codecs such as Cinepak, whose frames still build on each other.
 _TRUSTED_KEYS = frozenset(
-    # fmt: off
     [
         "h264",
         "hevc",
@@ -53,7 +52,6 @@ _TRUSTED_KEYS = frozenset(
         "ffv1",
         "png",
     ]
-    # fmt: on
 )
 
 

@@ -1,0 +1,183 @@
+"""`semmix-rt cues`: read the visual cues of a film into a sheet that a person can edit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from semmix.errors import MediaError, UsageError
+
+if TYPE_CHECKING:
+    from semmix_rt.cues.extract import SegmentSource
+
+    from semmix.cues.types import CueSegment, CueSheet
+
+    Shown = Callable[[Iterable[CueSegment]], Iterator[CueSegment]]
+
+_INTERRUPTED = 130
+
+
+@click.command("cues", short_help="Read the visual cues of a video into an editable sheet.")
+@click.argument("video", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Sheet to write. [VIDEO.cues.json]"
+)
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the sheet; write it only where -o is given."
+)
+@click.option("--no-cache", is_flag=True, help="Neither use nor keep cached cues.")
+@click.option(
+    "--max-interval-s",
+    type=click.FloatRange(0.7, 3600),
+    default=5.0,
+    show_default=True,
+    help="Look at the picture at least about this often, in seconds.",
+)
+@click.option(
+    "--explain",
+    type=click.Path(path_type=Path),
+    help="Also write an HTML page with every keyframe beside its cues (reads them anew).",
+)
+@click.option("--quiet", is_flag=True, help="No table and no progress.")
+@click.pass_context
+def command(
+    context: click.Context,
+    video: Path,
+    output: Path | None,
+    overwrite: bool,
+    as_json: bool,
+    no_cache: bool,
+    max_interval_s: float,
+    explain: Path | None,
+    quiet: bool,
+) -> None:
+    """Read the visual cues of VIDEO into a cue sheet.
+
+    Edit the sheet and give it to `semmix-rt remix --cues`.
+    """
+    if output is None and not as_json:
+        output = video.with_suffix(".cues.json")
+    _check_targets(video, [p for p in (output, explain) if p is not None], overwrite)
+    try:
+        sheet, page = _extract(video, no_cache, max_interval_s, explain is not None, quiet)
+    except KeyboardInterrupt:
+        click.echo("Interrupted: nothing was written.", err=True)
+        context.exit(_INTERRUPTED)
+    _write(sheet, output, page, explain)
+    _show(sheet, output, explain, as_json, quiet)
+
+
+def _check_targets(video: Path, targets: list[Path], overwrite: bool) -> None:
+    """Refuse targets before minutes of work rather than after."""
+    if len({t.resolve() for t in targets}) < len(targets):
+        raise UsageError(f"the sheet and the page cannot both be {targets[0]}: name two files")
+    for target in targets:
+        if target.resolve() == video.resolve():
+            raise UsageError(f"{target} is the video itself: choose another output")
+        if target.is_dir():
+            raise UsageError(f"{target} is a folder: name a file")
+        if not target.parent.is_dir():
+            raise UsageError(f"the folder {target.parent} does not exist: create it first")
+        if target.exists() and not overwrite:
+            raise UsageError(f"{target} exists: add --overwrite or choose another output")
+
+
+def _extract(
+    video: Path, no_cache: bool, max_interval_s: float, explain: bool, quiet: bool
+) -> tuple[CueSheet, str]:
+    """The sheet, and the page's HTML or an empty string."""
+    from semmix_rt.cues.explain import explain_page, explain_row
+    from semmix_rt.cues.extract import SegmentSource
+    from semmix_rt.cues.keyframes import KeyframeOptions
+
+    source = SegmentSource(
+        video,
+        cache=not no_cache,
+        options=KeyframeOptions(max_interval_s=max_interval_s),
+        refresh=explain,
+    )
+    if not source.has_picture:
+        raise MediaError(f"{video} has no picture to read cues from: give a video")
+    rows: list[str] = []
+    watch = (lambda frame, cues: rows.append(explain_row(frame, cues))) if explain else None
+    with _progress(source, video.name, quiet) as shown:
+        sheet = source.as_sheet(list(shown(source.segments(watch))))
+    return sheet, explain_page(video.name, source.extractor, rows) if explain else ""
+
+
+def _write(sheet: CueSheet, output: Path | None, page: str, explain: Path | None) -> None:
+    from semmix.atomic import write_atomically
+    from semmix.cues.sheet import save_sheet
+
+    if output is not None:
+        save_sheet(sheet, output)
+    if explain is not None:
+        try:
+            write_atomically(explain, page.encode())
+        except OSError as exc:
+            raise UsageError(
+                f"cannot write {explain} ({exc.strerror}): choose a folder that is writable and "
+                "has space"
+            ) from exc
+
+
+def _show(
+    sheet: CueSheet, output: Path | None, explain: Path | None, as_json: bool, quiet: bool
+) -> None:
+    from semmix.cues.sheet import dump_sheet
+
+    if as_json:
+        click.echo(dump_sheet(sheet), nl=False)
+    elif not quiet:
+        _print_table(sheet)
+    if not quiet:
+        for path in (output, explain):
+            if path is not None:
+                click.echo(f"Wrote {path}", err=True)
+
+
+def _print_table(sheet: CueSheet) -> None:
+    """One row for each segment; sentences are cut to the terminal's width."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+    from semmix_rt.cues.explain import clock
+
+    from semmix.cues.types import CUE_TYPES
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("time", no_wrap=True)
+    for cue_type in CUE_TYPES:
+        table.add_column(cue_type.replace("_", " "), no_wrap=True, overflow="ellipsis", ratio=1)
+    for segment in sheet.segments:
+        cues = (segment.cue(t).text for t in CUE_TYPES)
+        table.add_row(clock(segment.start_s), *(Text(c or "-") for c in cues))
+    console = Console()
+    # Where there is no terminal there is no width to fit: lines may be as long as they need.
+    console.print(table, width=None if console.is_terminal else 200)
+
+
+@contextmanager
+def _progress(source: SegmentSource, name: str, quiet: bool) -> Iterator[Shown]:
+    """A bar on stderr, which counts seconds of film; none where stderr is no terminal."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    hidden = quiet or not console.is_terminal
+    with Progress(console=console, transient=True, disable=hidden) as bar:
+        task = bar.add_task(f"Reading {escape(name)}", total=source.end_s)
+
+        def shown(segments: Iterable[CueSegment]) -> Iterator[CueSegment]:
+            for segment in segments:
+                bar.update(task, completed=segment.end_s)
+                yield segment
+
+        yield shown
