@@ -21,3 +21,16 @@ filters' tails, and pyloudnorm scales its high-pass 0.04 dB below the standard's
 
 LOUDNESS_RANGE_LU = 0.2
 """Percentiles of short-term loudness; meters differ in where their windows start."""
+
+CONTAINER_TIME_S = 1.1e-3
+"""Times read back from Matroska: its clock ticks once a millisecond."""
+
+KEYFRAME_LUMA = 12.0
+"""Mean colour of a keyframe, 8-bit levels: lossy coding and subsampled chroma of flat blocks."""
+
+CUT_WITHOUT_KEY_S = 4.1 / 24
+"""A cut that the encoder gave no key frame: found at the next reference frame, at 24 frames a
+second behind at most three B-frames."""
+
+ENGINE_MASK = 1e-5
+"""Masks of a few small matrix products, ONNX Runtime against NumPy: order of summation."""

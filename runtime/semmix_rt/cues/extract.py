@@ -36,6 +36,9 @@ def default_extractor() -> Extractor:
     return EmbeddedExtractor.default()
 
 
+_LONGEST_S = 20.0
+"""Equal neighbours join up to this length: a listener downstream waits for a segment's end."""
+
 Watch = Callable[[Keyframe, Mapping[CueType, Cue]], None]
 """Sees each keyframe with the cues read from it."""
 
@@ -94,7 +97,8 @@ class SegmentSource:
     def segments(self, watch: Watch | None = None) -> Iterator[CueSegment]:
         """Yield segments in order of time, each as soon as it is known.
 
-        They cover the picture without gaps; neighbours with the same cues are one segment.
+        They cover the picture without gaps; neighbours with the same cues are one segment of
+        up to 20 s.
         When the last one was taken, all are written to the cache.
 
         Args:
@@ -189,7 +193,8 @@ def _merge(segments: Iterator[CueSegment]) -> Iterator[CueSegment]:
     """Join neighbours that say the same; the joined one keeps the first one's keyframe."""
     current: CueSegment | None = None
     for segment in segments:
-        if current is not None and _says(current) == _says(segment):
+        fits = current is not None and segment.end_s - current.start_s <= _LONGEST_S
+        if current is not None and fits and _says(current) == _says(segment):
             current = replace(current, end_s=segment.end_s)
             continue
         if current is not None:

@@ -66,6 +66,8 @@ class PictureIndex:
         end_s: end of the last frame.
         key_times_s: presentation time of each key packet, in file order; None where the
             packet carries no timestamp.
+        jump_times_s: presentation time of packets between key packets that are suddenly as
+            large as one: cuts that the encoder gave no key frame.
         independent_keys: key packets can be decoded on their own.
     """
 
@@ -74,6 +76,7 @@ class PictureIndex:
     start_s: float
     end_s: float
     key_times_s: tuple[float | None, ...]
+    jump_times_s: tuple[float, ...]
     independent_keys: bool
 
 
@@ -132,6 +135,7 @@ def index_picture(path: str | Path) -> PictureIndex | None:
             return None
         base, start_s, end_s = stream.time_base, float("inf"), float("-inf")
         keys: list[float | None] = []
+        jumps = _JumpFinder()
         packets = 0
         digest = blake2b(digest_size=HASH_BYTES)
         digest.update(_parameters(stream))
@@ -147,6 +151,7 @@ def index_picture(path: str | Path) -> PictureIndex | None:
                 end_s = max(end_s, time_s + (lasts_s or frame_s))
             if packet.is_keyframe:
                 keys.append(time_s)
+            jumps.see(packet, time_s)
         if packets == 0 or start_s >= end_s:
             raise MediaError(
                 f"the picture stream of {path} holds no timed frame: the file is damaged or cut "
@@ -158,6 +163,7 @@ def index_picture(path: str | Path) -> PictureIndex | None:
             start_s=start_s,
             end_s=end_s,
             key_times_s=tuple(keys),
+            jump_times_s=tuple(jumps.times_s),
             independent_keys=_keys_are_independent(stream, packets, len(keys)),
         )
 
@@ -188,6 +194,38 @@ def packet_time_s(packet: VideoPacket, time_base: Fraction | None) -> float | No
     """Presentation time of a packet in seconds; AVI knows decoding times only."""
     stamp = packet.pts if packet.pts is not None else packet.dts
     return None if stamp is None or time_base is None else float(stamp * time_base)
+
+
+class _JumpFinder:
+    """Looks for single large packets between key packets."""
+
+    _KEY_SHARE = 0.5
+    _TIMES_USUAL = 5.0
+    _SEEN_LEAST = 3
+
+    def __init__(self) -> None:
+        self.times_s: list[float] = []
+        self._key_bytes = 0
+        self._between_bytes = 0
+        self._between = 0
+
+    def see(self, packet: VideoPacket, time_s: float | None) -> None:
+        """Take in the next packet in file order."""
+        if packet.is_keyframe:
+            self._key_bytes, self._between_bytes, self._between = packet.size, 0, 0
+            return
+        usual = self._between_bytes / max(self._between, 1)
+        if (
+            time_s is not None
+            and self._between >= self._SEEN_LEAST
+            and packet.size > self._KEY_SHARE * self._key_bytes
+            and packet.size > self._TIMES_USUAL * usual
+        ):
+            self.times_s.append(time_s)
+            self._key_bytes, self._between_bytes, self._between = packet.size, 0, 0
+            return
+        self._between_bytes += packet.size
+        self._between += 1
 
 
 def _parameters(stream: VideoStream) -> bytes:

@@ -1,7 +1,9 @@
 """Decode as few frames as tell what a film shows, in order of presentation time.
 
 Key frames cost one decoded frame each and encoders place them on cuts, so they are the samples.
-Between key frames that lie far apart the stream is decoded forward, as little as closes the gap.
+Between key frames that lie far apart the stream is decoded forward, as little as closes the gap,
+and so it is up to a packet large enough to be a cut without a key frame, which is then found to
+within the few frames that the encoder put before that packet.
 Where key frames are dense (intra-only codecs) most are skipped; they are kept, undecoded, until
 the next sample is known to lie in the same shot, so that a cut among them can still be found.
 
@@ -11,10 +13,12 @@ Rotation metadata and anamorphic pixels are not applied: cues are read from the 
 from __future__ import annotations
 
 import logging
+import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,31 +77,50 @@ class Visit:
 
 
 def plan_visits(index: PictureIndex, max_interval_s: float) -> list[Visit]:
-    """Choose key frames, and times between them where they lie too far apart.
+    """Choose key frames, and times between them: cuts, and where key frames lie too far apart.
 
     Decoding forward ends as early as the longest allowed gap before the next key frame lets it.
     """
-    longest_s = max_interval_s * GAP_SLACK
     keys: list[tuple[int, float]] = []
     for number, time_s in enumerate(index.key_times_s):
         if time_s is not None and (not keys or time_s > keys[-1][1]):
             keys.append((number, time_s))
-    chosen: list[tuple[int, float]] = []
-    for place, (number, time_s) in enumerate(keys):
-        after_s = keys[place + 1][1] if place + 1 < len(keys) else index.end_s
-        if (
-            not chosen
-            or time_s - chosen[-1][1] >= STEP_S
-            or after_s - chosen[-1][1] > max_interval_s
-        ):
-            chosen.append((number, time_s))
+    times_s = [time_s for _, time_s in keys] + [index.end_s]
+    jumps_after: dict[int, list[float]] = {}
+    for jump_s in index.jump_times_s:
+        place = bisect_right(times_s, jump_s, hi=len(keys)) - 1
+        near_s = times_s[place + 1] - jump_s if place + 1 < len(keys) else STEP_S
+        if place >= 0 and near_s >= STEP_S:
+            jumps_after.setdefault(place, []).append(jump_s)
+    chosen: list[int] = []
+    for place in range(len(keys)):
+        since_s = times_s[place] - times_s[chosen[-1]] if chosen else STEP_S
+        skipping_s = since_s + times_s[place + 1] - times_s[place]
+        if since_s >= STEP_S or skipping_s > max_interval_s or place in jumps_after:
+            chosen.append(place)
     visits = []
-    for place, (number, time_s) in enumerate(chosen):
-        after_s = chosen[place + 1][1] if place + 1 < len(chosen) else index.end_s
-        count = int(np.ceil((after_s - time_s) / longest_s)) - 1
-        step_s = max(STEP_S, (after_s - time_s - longest_s) / count) if count > 0 else 0.0
-        visits.append(Visit(number, tuple(time_s + step_s * (i + 1) for i in range(count))))
+    for place, after in pairwise([*chosen, len(keys)]):
+        jumps_s = jumps_after.get(place, [])
+        wanted_s = _stops(times_s[place], times_s[after], jumps_s, max_interval_s * GAP_SLACK)
+        visits.append(Visit(keys[place][0], wanted_s))
     return visits
+
+
+def _stops(
+    start_s: float, end_s: float, jumps_s: list[float], longest_s: float
+) -> tuple[float, ...]:
+    """Times between two key frames to decode on to, none closer together than the step."""
+    stops: list[float] = []
+    last_s = start_s
+    for jump_s in [*jumps_s, end_s]:
+        count = math.ceil((jump_s - last_s) / longest_s) - 1
+        if count > 0:
+            step_s = max(STEP_S, (jump_s - last_s - longest_s) / count)
+            stops += [last_s + step_s * (i + 1) for i in range(count)]
+        if jump_s < end_s and jump_s - (stops[-1] if stops else start_s) >= STEP_S:
+            stops.append(jump_s)
+            last_s = jump_s
+    return tuple(stops)
 
 
 def iter_samples(
@@ -239,38 +262,39 @@ def _visit_keys(
     last: Sample | None = None
     wanted: list[float] = []
     key = -1
-    for packet in packets:
-        if not packet.is_keyframe:
-            if wanted:
-                yield from _reached(decoder, decoder.feed(packet), wanted)
-                if not wanted:
-                    decoder.reset()
-            continue
-        key += 1
+    for packet in chain(packets, (None,)):
+        key += packet is not None and packet.is_keyframe
         unmet = bool(wanted)
         if unmet:
-            yield from _reached(decoder, decoder.feed(None), wanted)
-            decoder.reset()
-            wanted = []
+            # A key packet, or the end, closes the group of pictures being decoded.
+            closes = packet is None or packet.is_keyframe
+            for sample in _reached(decoder, decoder.feed(None if closes else packet), wanted):
+                last = sample
+                yield sample
+            if closes or not wanted:
+                decoder.reset()
+                wanted = []
+        if packet is None or not packet.is_keyframe:
+            continue
         if key not in wanted_at and not unmet:
             held.add(packet.size, partial(decoder.alone, packet))
             continue
-        sample = decoder.alone(packet)
-        if sample is not None:
-            first = held.first_after_cut(last, sample) if last is not None else None
+        alone = decoder.alone(packet)
+        if alone is not None:
+            first = held.first_after_cut(last, alone) if last is not None else None
             if first is not None:
                 yield first
-            last = sample
-            yield sample
+            last = alone
+            yield alone
         wanted = list(wanted_at.get(key, ()))
         time_s = packet_time_s(packet, decoder.stream.time_base)
-        if sample is None and time_s is not None:
+        if alone is None and time_s is not None:
             # Intra refresh, or frames an edit list hides: the picture is whole later on.
             wanted.insert(0, time_s)
         if wanted:
-            yield from _reached(decoder, decoder.feed(packet), wanted)
-    if wanted:
-        yield from _reached(decoder, decoder.feed(None), wanted)
+            for sample in _reached(decoder, decoder.feed(packet), wanted):
+                last = sample
+                yield sample
 
 
 def _decode_all(decoder: _Decoder, packets: Iterator[VideoPacket]) -> Iterator[Sample]:
