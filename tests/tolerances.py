@@ -34,3 +34,6 @@ second behind at most three B-frames."""
 
 ENGINE_MASK = 1e-5
 """Masks of a few small matrix products, ONNX Runtime against NumPy: order of summation."""
+
+CUDA_MASK = 1e-3
+"""Masks of the CUDA provider against the CPU's: TF32 products keep 10 bits of mantissa."""

@@ -1,0 +1,224 @@
+"""Cues for a run: from a sheet, the cache or the picture, read and embedded ahead of the sound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semmix.cues.sheet import load_sheet
+from semmix.cues.text import TextEncoder, embed_segment
+from semmix.cues.types import CUE_TYPES, CueSegment, CueSheet
+from semmix.errors import ModelFormatError
+from semmix.specs import ModelSpec
+from semmix_rt.ahead import Ahead
+from semmix_rt.cues.cache import CueCache
+from semmix_rt.cues.extract import SegmentSource
+from semmix_rt.report import CueReport
+
+Embedding = NDArray[np.float32]
+
+_SEGMENTS_AHEAD = 256
+
+
+class CueEmbedder:
+    """Embeds segments with the text encoder that a model was trained with, opened on first use."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        """Embed in the order of `spec.cue_types`."""
+        self._spec = spec
+        self._encoder: TextEncoder | None = None
+
+    def __call__(self, segment: CueSegment) -> Embedding:
+        """Embeddings of one segment's cues, float32 `[K, E]`, zeros where unknown.
+
+        Raises:
+            ModelFormatError: the model was trained with another text encoder.
+        """
+        if self._encoder is None:
+            self._encoder = open_text_encoder(self._spec)
+        return embed_segment(segment, self._encoder, self._spec.cue_types)
+
+
+def open_text_encoder(spec: ModelSpec) -> TextEncoder:
+    """The bundled text encoder, if the model was trained with it.
+
+    Raises:
+        ModelFormatError: the model was trained with another one.
+    """
+    encoder = TextEncoder.default()
+    if encoder.identifier != spec.text_encoder or encoder.dim != spec.embedding_dim:
+        raise ModelFormatError(
+            f"the model {spec.name!r} was trained with the text encoder {spec.text_encoder!r} and "
+            f"this version has {encoder.identifier!r}: use the version it was made for, or train "
+            "and export it again"
+        )
+    return encoder
+
+
+class CueFeed:
+    """The cue segments of one film, in order of time, prepared by a thread of its own.
+
+    Iterating yields segments as they become known, `embed` gives their embeddings. Use as a
+    context manager: the thread runs from entering to leaving.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        spec: ModelSpec,
+        *,
+        sheet: CueSheet | Path | None = None,
+        has_picture: bool = True,
+        cache: bool = True,
+    ) -> None:
+        """Prepare; a sheet is read and checked here, the film in the thread.
+
+        Args:
+            path: the film.
+            spec: of the model that takes the embeddings.
+            sheet: cues to use instead of the film's, as an object or the path of one.
+            has_picture: the film has a moving picture; without one there are no segments.
+            cache: use and keep what was read from a film before.
+
+        Raises:
+            CueSheetError: the sheet cannot be read or breaks the rules.
+        """
+        self._path = path
+        self._spec = spec
+        self._sheet_path = None if sheet is None or isinstance(sheet, CueSheet) else Path(sheet)
+        self._sheet = load_sheet(sheet) if isinstance(sheet, Path) else sheet
+        self._has_picture = has_picture
+        self._cache = CueCache() if cache else None
+        self._source: SegmentSource | None = None
+        self._embeddings: dict[float, Embedding] = {}
+        self._segments = 0
+        self._cue_s = self._unknown_s = 0.0
+        self._ahead = Ahead(self._prepare(), _SEGMENTS_AHEAD, "semmix-cues")
+
+    @property
+    def waited_s(self) -> float:
+        """Time the consumer has waited for segments."""
+        return self._ahead.waited_s
+
+    @property
+    def worked_s(self) -> float:
+        """Time the thread has worked."""
+        return self._ahead.worked_s
+
+    def __enter__(self) -> CueFeed:
+        self._ahead.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ahead.close()
+
+    def __iter__(self) -> Iterator[CueSegment]:
+        """Segments, each once over all iterators.
+
+        Raises:
+            MediaError: the picture cannot be decoded.
+            ModelFormatError: the model needs another text encoder.
+        """
+        for segment, embedding in self._ahead:
+            self._count(segment)
+            self._embeddings[segment.start_s] = embedding
+            yield segment
+
+    def embed(self, segment: CueSegment) -> Embedding:
+        """Embeddings `[K, E]` of a segment that was yielded; each can be asked for once."""
+        return self._embeddings.pop(segment.start_s)
+
+    def drain(self) -> None:
+        """Take what the sound did not need, so that the cache gets all of the picture."""
+        for _ in self:
+            self._embeddings.clear()
+
+    def preview(self) -> CueReport:
+        """Where the cues would come from, without the thread: nothing is decoded or kept.
+
+        Raises:
+            MediaError: the picture cannot be read.
+        """
+        if self._sheet is not None:
+            segments: tuple[CueSegment, ...] | None = self._sheet.segments
+        elif not self._has_picture:
+            segments = ()
+        else:
+            self._source = SegmentSource(self._path, cache=self._cache or False)
+            segments = self._source.sheet().segments if self._source.from_cache else None
+        for segment in segments or ():
+            self._count(segment)
+        report = self.report()
+        return replace(report, segments=None) if segments is None else report
+
+    def report(self) -> CueReport:
+        """Where the cues came from, and how much is known of what was taken so far."""
+        source, sheet = self._source, self._sheet
+        if sheet is not None:
+            kind, extractor, picture_hash = "sheet", sheet.extractor, sheet.picture_hash
+        elif source is not None and source.has_picture:
+            kind = "cache" if source.from_cache else "extractor"
+            extractor, picture_hash = source.extractor, source.picture_hash
+        else:
+            kind = extractor = picture_hash = ""
+        return CueReport(
+            source=kind or "none",
+            path=None if self._sheet_path is None else str(self._sheet_path),
+            extractor=extractor,
+            picture_hash=picture_hash,
+            segments=self._segments,
+            unknown_share=self._unknown_s / self._cue_s if self._cue_s else None,
+        )
+
+    def _prepare(self) -> Iterator[tuple[CueSegment, Embedding]]:
+        embedder = CueEmbedder(self._spec)
+        if self._sheet is not None:
+            for segment in self._sheet.segments:
+                yield segment, embedder(segment)
+            return
+        if not self._has_picture:
+            return
+        self._source = source = SegmentSource(self._path, cache=self._cache or False)
+        stored = self._stored(source)
+        if stored is not None:
+            yield from stored
+            return
+        made: list[Embedding] = []
+        for segment in source.segments():
+            made.append(embedder(segment))
+            yield segment, made[-1]
+        if self._cache is not None and made:
+            self._cache.store_embeddings(source.key, self._encoder_key, np.stack(made))
+
+    def _stored(self, source: SegmentSource) -> list[tuple[CueSegment, Embedding]] | None:
+        """All segments and embeddings from the cache, None where either is missing."""
+        if self._cache is None or not source.from_cache:
+            return None
+        segments = source.sheet().segments
+        embeddings = self._cache.load_embeddings(source.key, self._encoder_key)
+        shape = (len(segments), len(self._spec.cue_types), self._spec.embedding_dim)
+        if embeddings is None or embeddings.shape != shape:
+            return None
+        return list(zip(segments, embeddings, strict=True))
+
+    @property
+    def _encoder_key(self) -> str:
+        """Names what embeddings depend on besides the sentences."""
+        return f"{self._spec.text_encoder} {' '.join(self._spec.cue_types)}"
+
+    def _count(self, segment: CueSegment) -> None:
+        duration_s = segment.end_s - segment.start_s
+        unknown = sum(not segment.cue(cue_type).known for cue_type in CUE_TYPES)
+        self._segments += 1
+        self._cue_s += duration_s
+        self._unknown_s += duration_s * unknown / len(CUE_TYPES)

@@ -1,0 +1,390 @@
+"""Rebalance the sound of a film to what its picture shows: the product in one function.
+
+Five threads share the work: one demuxes and decodes the sound, one reads the cues, one runs
+the network (the caller's), one encodes and muxes. Between them are bounded queues, so memory
+does not grow with the film.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from semmix.bundle import Bundle
+from semmix.cues.types import CueSheet
+from semmix.errors import EngineError, UsageError
+from semmix_rt.cue_feed import CueFeed
+from semmix_rt.engines.registry import open_engine
+from semmix_rt.loudness import Loudness, LoudnessMeter, channel_weights
+from semmix_rt.media.probe import AudioStreamInfo, probe
+from semmix_rt.media.summary import TransferSummary
+from semmix_rt.media.transfer import Transfer
+from semmix_rt.planning import plan_streams
+from semmix_rt.progress import Progress, ProgressCallback, Stage
+from semmix_rt.report import (
+    ModelReport,
+    Report,
+    SyncReport,
+    TimingReport,
+    check_report_path,
+    peak_rss_mb,
+    save_report,
+)
+from semmix_rt.streaming import RemixStream
+from semmix_rt.sync import SyncProbe
+from semmix_rt.timeline import CueTimeline
+from semmix_rt.timing import StageClock, TimedEngine
+
+_DEFAULT_THREADS = 1
+_LATE_S = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class RemixResult:
+    """What one call of `remix` did.
+
+    Attributes:
+        input: the film.
+        output: the remixed film; not written in a dry run.
+        report: everything about the run.
+        report_path: where the report was saved, None if it was not asked for.
+    """
+
+    input: Path
+    output: Path
+    report: Report
+    report_path: Path | None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences for the user."""
+        return self.report.warnings
+
+
+def default_output(source: Path) -> Path:
+    """Where a film is remixed to by default: `film.mp4` -> `film.remix.mp4` beside it."""
+    return source.with_name(f"{source.stem}.remix{source.suffix}")
+
+
+def check_amount(amount: float, max_gain_db: float | None) -> None:
+    """Refuse settings that mean nothing.
+
+    Raises:
+        UsageError: an amount outside 0 to 1, a negative or infinite gain, or NaN.
+    """
+    if not 0.0 <= amount <= 1.0:
+        raise UsageError(f"the amount {amount} is outside 0 (unchanged) to 1 (full)")
+    if max_gain_db is not None and not (math.isfinite(max_gain_db) and max_gain_db >= 0.0):
+        raise UsageError(f"the largest gain {max_gain_db} dB is not a number of dB from 0 up")
+
+
+def remix(
+    input: str | Path,
+    output: str | Path | None = None,
+    *,
+    amount: float = 1.0,
+    max_gain_db: float | None = None,
+    cues: str | Path | CueSheet | None = None,
+    model: str | Path | None = None,
+    engine: str = "auto",
+    threads: int | None = None,
+    audio_stream: int | None = None,
+    audio_codec: str | None = None,
+    audio_bit_rate_bps: int | None = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    report: str | Path | None = None,
+    cache: bool = True,
+    progress: ProgressCallback | None = None,
+) -> RemixResult:
+    """Write a film with the same picture and a sound rebalanced to it.
+
+    The picture and every other stream are copied packet by packet. The output appears only
+    when it is complete and was read back and checked; a failure or Ctrl-C leaves nothing.
+
+    Args:
+        input: any media file with sound.
+        output: file to write, its suffix names the container; `film.remix.mp4` by default.
+        amount: share of the change to apply, 0 (the sound bit for bit) to 1.
+        max_gain_db: bound on the change of any frequency at any time, either way; None for
+            the model's own.
+        cues: a cue sheet to follow instead of the picture.
+        model: folder or zip of a model bundle; None for the one that comes with the package.
+        engine: inference engine, `auto`, `ort`, `torch`, ...
+        threads: CPU threads of the engine; None for 1, since decoding, cues and encoding
+            keep other cores busy.
+        audio_stream: which sound to rebalance, counted from 0; None for the default one.
+        audio_codec: FFmpeg's name of an audio encoder; None for what fits the container.
+        audio_bit_rate_bps: for lossy codecs; None for the source's, and at least transparent.
+        overwrite: replace an existing output and report.
+        dry_run: check everything and say what would be done; runs no network, writes nothing.
+        report: JSON file to write the report to.
+        cache: use and keep what was read from pictures before.
+        progress: called with each step, in the caller's thread.
+
+    Returns:
+        Paths and the report.
+
+    Raises:
+        UsageError: bad settings, an existing or unwritable output.
+        CueSheetError: the cue sheet is damaged or out of range.
+        MediaError: the film cannot be read, decoded, encoded or written.
+        VerificationError: the written file, read back, is not what it should be.
+        ModelFormatError: the model bundle is damaged or needs another text encoder.
+        EngineError: the engine is missing or cannot run the model.
+    """
+    source = Path(input)
+    target = default_output(source) if output is None else Path(output)
+    report_path = None if report is None else Path(report)
+    check_amount(amount, max_gain_db)
+    sheet = Path(cues) if isinstance(cues, str) else cues
+
+    clock = StageClock()
+    tell = _Teller(progress)
+    with ExitStack() as stack:
+        with clock.stage("open"):
+            tell("open")
+            transfer = stack.enter_context(
+                Transfer(
+                    source,
+                    target,
+                    audio_stream=audio_stream,
+                    codec=audio_codec,
+                    bit_rate_bps=audio_bit_rate_bps,
+                    overwrite=overwrite,
+                )
+            )
+            if report_path is not None:
+                check_report_path(report_path, overwrite, others=(source, target))
+            bundle = Bundle.default() if model is None else Bundle.load(model)
+            feed = CueFeed(
+                source,
+                bundle.spec,
+                sheet=sheet,
+                has_picture=bool(transfer.info.video_streams),
+                cache=cache,
+            )
+            if not dry_run:
+                # Reading the picture takes longest: it starts before the engine loads.
+                stack.enter_context(feed)
+            engine_threads = _DEFAULT_THREADS if threads is None else threads
+            timed = TimedEngine(open_engine(bundle, engine, threads=engine_threads))
+
+        run = _Run(transfer, feed, timed, clock, tell, amount, max_gain_db)
+        summary = None if dry_run else run.all()
+        cue_report = feed.preview() if dry_run else feed.report()
+        result = Report(
+            input=str(source),
+            output=str(target),
+            dry_run=dry_run,
+            amount=amount,
+            max_gain_db=max_gain_db,
+            plan=plan_streams(transfer),
+            cues=cue_report,
+            model=ModelReport(
+                name=bundle.name,
+                path=str(bundle.path),
+                hash=bundle.sha256,
+                text_encoder=bundle.spec.text_encoder,
+                engine=timed.name,
+                provider=timed.provider,
+                precision=timed.precision,
+                threads=engine_threads,
+                latency_ms=1e3 * bundle.spec.latency_samples / bundle.spec.audio.sample_rate_hz,
+            ),
+            transfer=None if summary is None else summary.to_dict(),
+            timings=run.timings(),
+            loudness_before=run.before,
+            loudness_after=run.after,
+            sync=run.sync,
+            warnings=(
+                *(transfer.dropped if summary is None else summary.warnings),
+                *_cue_warnings(feed, transfer),
+                *run.warnings(),
+            ),
+        )
+    if report_path is not None and not dry_run:
+        save_report(result, report_path)
+    tell("done")
+    return RemixResult(source, target, result, None if dry_run else report_path)
+
+
+class _Teller:
+    """Passes progress on to a callback that may not be there."""
+
+    def __init__(self, callback: ProgressCallback | None) -> None:
+        self._callback = callback
+        self.done_s = 0.0
+        self.total_s: float | None = None
+
+    def __call__(self, stage: Stage) -> None:
+        if self._callback is not None:
+            self._callback(Progress(stage, self.done_s, self.total_s))
+
+
+class _Run:
+    """The way of the sound through the network, and what was measured along it."""
+
+    def __init__(
+        self,
+        transfer: Transfer,
+        feed: CueFeed,
+        engine: TimedEngine,
+        clock: StageClock,
+        tell: _Teller,
+        amount: float,
+        max_gain_db: float | None,
+    ) -> None:
+        self._transfer, self._feed, self._engine = transfer, feed, engine
+        self._clock, self._tell = clock, tell
+        self._amount, self._max_gain_db = amount, max_gain_db
+        self.before: Loudness | None = None
+        self.after: Loudness | None = None
+        self.sync: SyncReport | None = None
+        self._summary: TransferSummary | None = None
+
+    def all(self) -> TransferSummary:
+        """Send all of the sound through, finish the file and check its sync."""
+        clock, tell, transfer, feed = self._clock, self._tell, self._transfer, self._feed
+        rate, channels = transfer.sample_rate_hz, transfer.channels
+        weights = _channel_weights(transfer.audio)
+        before = LoudnessMeter(rate, channels, weights)
+        after = LoudnessMeter(rate, channels, weights)
+        place = SyncProbe(rate)
+        spec = self._engine.spec
+        timeline = CueTimeline(feed, feed.embed, self._engine.encode_context, spec.max_segments)
+        stream = RemixStream(
+            self._engine,
+            timeline,
+            rate,
+            channels,
+            amount=self._amount,
+            max_gain_db=self._max_gain_db,
+            start_s=transfer.audio.start_s or 0.0,
+        )
+        if transfer.expected_samples:
+            tell.total_s = transfer.expected_samples / rate
+        tell("remix")
+        blocks = transfer.blocks()
+        written = 0
+        ended = False
+        while not ended:
+            with clock.stage("decode"):
+                block = next(blocks, None)
+            if block is not None:
+                with clock.stage("meter"):
+                    before.push(block)
+            with clock.stage("remix"):
+                ended = block is None
+                mixed = stream.finish() if block is None else stream.push(block)
+            with clock.stage("meter"):
+                after.push(mixed)
+                place.push(mixed)
+            with clock.stage("encode"):
+                self._write(mixed)
+            written += mixed.shape[1]
+            tell.done_s = written / rate
+            tell("remix")
+        with clock.stage("cues"):
+            feed.drain()
+        tell("verify")
+        with clock.stage("verify"):
+            self._summary = summary = transfer.finish()
+            self.sync = _check_sync(summary, place)
+        self.before, self.after = before.finish(), after.finish()
+        return summary
+
+    def timings(self) -> TimingReport | None:
+        """Where the time went, None before the run."""
+        if self._summary is None:
+            return None
+        wall_s, audio_s = self._clock.total_s, self._summary.duration_s
+        return TimingReport(
+            wall_s=wall_s,
+            audio_s=audio_s,
+            realtime_factor=audio_s / wall_s if audio_s else None,
+            stages_s=dict(self._clock.seconds),
+            network_s=self._engine.network_s,
+            cue_wait_s=self._feed.waited_s,
+            cue_work_s=self._feed.worked_s,
+            chunks=self._engine.chunks,
+            chunk_median_ms=self._engine.latency_ms(50.0),
+            chunk_p95_ms=self._engine.latency_ms(95.0),
+            peak_rss_mb=peak_rss_mb(),
+        )
+
+    def warnings(self) -> list[str]:
+        """Sentences about the sound that was written."""
+        summary, before, after = self._summary, self.before, self.after
+        if summary is None or before is None or after is None:
+            return []
+        found = []
+        if before.sample_peak_dbfs is None:
+            found.append("the sound is digital silence: there was nothing to rebalance")
+        peak_dbfs = -math.inf if after.sample_peak_dbfs is None else after.sample_peak_dbfs
+        if peak_dbfs > max(0.0, before.sample_peak_dbfs or 0.0) and not summary.clipped_samples:
+            found.append(
+                f"the sound now peaks at {peak_dbfs:+.1f} dBFS and players may clip it: "
+                "lower the amount or the largest gain"
+            )
+        offset = self.sync.offset_samples if self.sync is not None else None
+        if offset is not None and abs(offset) > _LATE_S * summary.sample_rate_hz:
+            found.append(
+                f"the sound in the output is {1e3 * offset / summary.sample_rate_hz:.1f} ms late "
+                "(its container or codec shifts it): write .mp4, .mov or .mkv to keep it in sync"
+            )
+        return found
+
+    def _write(self, mixed: object) -> None:
+        try:
+            self._transfer.write(mixed)  # type: ignore[arg-type]
+        except ValueError as exc:
+            raise EngineError(
+                f"the {self._engine.name} engine ({self._engine.provider}, "
+                f"{self._engine.precision}) gave sound that cannot be written ({exc}): "
+                "choose another engine or model"
+            ) from exc
+
+
+def _channel_weights(audio: AudioStreamInfo) -> list[float] | None:
+    """Loudness weight of each channel, None (all 1) where the layout names no channels."""
+    import av
+
+    try:
+        names = [channel.name for channel in av.AudioLayout(audio.layout).channels]
+    except ValueError:
+        return None
+    return channel_weights(names).tolist() if len(names) == audio.channels else None
+
+
+def _check_sync(summary: TransferSummary, place: SyncProbe) -> SyncReport:
+    """Compare where the sound is in the file with where it was in the source."""
+    index = sum(copy.index < summary.audio_index for copy in summary.copied)
+    shift_s = 0.0
+    picture = next((c for c in summary.copied if c.kind == "video" and c.first_s is not None), None)
+    if picture is not None and picture.first_s is not None:
+        # Some containers start every stream at another origin: the picture tells which.
+        start_s = probe(summary.target).streams[picture.output_index].start_s
+        shift_s = 0.0 if start_s is None else start_s - picture.first_s
+    start_sample = round((summary.start_s + shift_s) * summary.sample_rate_hz)
+    return SyncReport(
+        start_s=summary.start_s,
+        samples=summary.samples,
+        offset_samples=place.offset_samples(Path(summary.target), index, start_sample),
+    )
+
+
+def _cue_warnings(feed: CueFeed, transfer: Transfer) -> list[str]:
+    cues = feed.report()
+    if cues.source == "sheet":
+        return (
+            [] if cues.segments != 0 else ["the cue sheet has no segments: no cue guided the mix"]
+        )
+    if not transfer.info.video_streams:
+        return [
+            f"{transfer.info.path.name} has no moving picture, so no cue guided the mix: "
+            "write a cue sheet and pass it with --cues"
+        ]
+    return []

@@ -1,0 +1,160 @@
+"""Rebalance sound block by block, for hosts: plug-ins, players, pipelines.
+
+with Remixer(48_000, 2, cues=load_sheet("film.cues.json")) as remixer:
+    for block in blocks:                  # float32 [2, n], any n
+        play(remixer.process(block))      # comes out later by remixer.latency_samples
+    play(remixer.flush())
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semmix.bundle import Bundle
+from semmix.cues.types import CueSheet
+from semmix.errors import UsageError
+from semmix_rt.cue_feed import CueEmbedder, open_text_encoder
+from semmix_rt.engines.registry import open_engine
+from semmix_rt.pipeline import check_amount
+from semmix_rt.streaming import RemixStream
+from semmix_rt.timeline import CueTimeline
+
+Block = NDArray[np.float32]
+
+
+class Remixer:
+    """A stream through the network, with cues known beforehand.
+
+    Samples come out in order and unchanged in number: what `process` has not returned yet,
+    `flush` does. Not safe to share between threads; one remixer serves one stream.
+
+    Attributes:
+        sample_rate_hz: rate of the stream.
+        channels: number of channels `C`.
+        latency_samples: most samples that can be held back, at the stream's rate.
+    """
+
+    def __init__(
+        self,
+        sample_rate_hz: int = 48_000,
+        channels: int = 2,
+        cues: CueSheet | None = None,
+        *,
+        amount: float = 1.0,
+        max_gain_db: float | None = None,
+        model: str | Path | None = None,
+        engine: str = "auto",
+        threads: int = 1,
+        start_s: float = 0.0,
+    ) -> None:
+        """Load a model and stand at the start of a stream.
+
+        Args:
+            sample_rate_hz: any rate from 1000 Hz; the model's own needs no resampling.
+            channels: number of channels; all get the same gains, so the stereo image stays.
+            cues: what the picture shows and when; None for no picture.
+            amount: share of the change to apply, 0 to 1.
+            max_gain_db: bound on the change, either way; None for the model's own.
+            model: folder or zip of a model bundle; None for the one that comes along.
+            engine: inference engine, as in `remix`.
+            threads: CPU threads of the engine.
+            start_s: time of the first sample on the cues' timeline.
+
+        Raises:
+            UsageError: a setting out of range.
+            ModelFormatError: the model is damaged or needs another text encoder.
+            EngineError: the engine is missing or cannot run the model.
+        """
+        check_amount(amount, max_gain_db)
+        if sample_rate_hz < 1_000 or channels < 1 or not np.isfinite(start_s):
+            raise UsageError(
+                f"a stream of {channels} channels at {sample_rate_hz} Hz from {start_s} s cannot "
+                "be: give 1 channel or more, 1000 Hz or more and a finite start"
+            )
+        self.sample_rate_hz = sample_rate_hz
+        self.channels = channels
+        bundle = Bundle.default() if model is None else Bundle.load(model)
+        self._cues = CueSheet(()) if cues is None else cues
+        self._embed = CueEmbedder(bundle.spec)
+        if self._cues.segments:
+            # A model for another text encoder is refused now, not at the first cue.
+            open_text_encoder(bundle.spec)
+        self._engine = open_engine(bundle, engine, threads=threads)
+        self._amount, self._max_gain_db, self._start_s = amount, max_gain_db, start_s
+        self._flushed = False
+        self._stream = self._open_stream()
+        self.latency_samples = self._stream.latency_samples
+
+    def process(self, block: Block) -> Block:
+        """Take in the next samples and return what is ready.
+
+        Args:
+            block: float32 `[C, n]`, full scale 1.0, any `n`.
+
+        Returns:
+            float32 `[C, m]`, the next samples of the output; `m` is often 0 or far from `n`,
+            since the network works in chunks.
+
+        Raises:
+            UsageError: a wrong shape, NaN or infinity, or a stream that was flushed.
+            EngineError: inference failed.
+        """
+        if self._flushed:
+            raise UsageError("the stream was flushed: call reset() to start a new one")
+        block = np.asarray(block)
+        if block.ndim != 2 or block.shape[0] != self.channels or block.dtype.kind != "f":
+            raise UsageError(
+                f"a block of {block.dtype} with shape {block.shape} does not fit: give floats of "
+                f"shape [{self.channels}, n], full scale 1.0"
+            )
+        if not np.isfinite(block).all():
+            raise UsageError("a block holds NaN or infinity: repair the sound first")
+        return self._stream.push(block.astype(np.float32, copy=False))
+
+    def flush(self) -> Block:
+        """End the stream and return all that was held back, float32 `[C, m]`."""
+        if self._flushed:
+            raise UsageError("the stream was flushed: call reset() to start a new one")
+        self._flushed = True
+        return self._stream.finish()
+
+    def reset(self) -> None:
+        """Forget everything heard and stand at the start of a stream again."""
+        self._flushed = False
+        self._stream = self._open_stream()
+
+    def close(self) -> None:
+        """Give up the stream; what was held back is lost."""
+        self._flushed = True
+
+    def __enter__(self) -> Remixer:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open_stream(self) -> RemixStream:
+        timeline = CueTimeline(
+            self._cues.segments,
+            self._embed,
+            self._engine.encode_context,
+            self._engine.spec.max_segments,
+        )
+        return RemixStream(
+            self._engine,
+            timeline,
+            self.sample_rate_hz,
+            self.channels,
+            amount=self._amount,
+            max_gain_db=self._max_gain_db,
+            start_s=self._start_s,
+        )

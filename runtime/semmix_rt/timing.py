@@ -1,0 +1,82 @@
+"""Where the time of a run goes: wall clocks for stages, and an engine that times its chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+
+import numpy as np
+
+from semmix_rt.engines.base import Engine, Float32, State
+
+
+class StageClock:
+    """Adds up wall time by stage; stages may come again.
+
+    Attributes:
+        seconds: wall time of each stage so far.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._started = perf_counter()
+
+    @property
+    def total_s(self) -> float:
+        """Wall time since the clock was made."""
+        return perf_counter() - self._started
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time spent in the `with` block."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - started
+
+
+class TimedEngine:
+    """An engine that passes every call on and remembers how long each chunk took."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.name = engine.name
+        self.provider = engine.provider
+        self.precision = engine.precision
+        self.spec = engine.spec
+        self._chunks_s: list[float] = []
+
+    def encode_context(self, embeddings: Float32) -> Float32:
+        """See `Engine.encode_context`."""
+        return self._engine.encode_context(embeddings)
+
+    def initial_state(self, batch: int = 1) -> State:
+        """See `Engine.initial_state`."""
+        return self._engine.initial_state(batch)
+
+    def run(
+        self, spectrum: Float32, tokens: Float32, weights: Float32, state: State
+    ) -> tuple[Float32, State]:
+        """See `Engine.run`."""
+        started = perf_counter()
+        result = self._engine.run(spectrum, tokens, weights, state)
+        self._chunks_s.append(perf_counter() - started)
+        return result
+
+    @property
+    def network_s(self) -> float:
+        """Wall time of all chunks together."""
+        return float(sum(self._chunks_s))
+
+    @property
+    def chunks(self) -> int:
+        """Number of chunks run."""
+        return len(self._chunks_s)
+
+    def latency_ms(self, percentile: float) -> float | None:
+        """Wall time of one chunk, None before the first."""
+        if not self._chunks_s:
+            return None
+        return 1e3 * float(np.percentile(self._chunks_s, percentile))
