@@ -8,6 +8,7 @@ was built in (#17801).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,8 @@ from semmix.specs import ModelSpec
 from semmix_rt.engines.base import Float32, State
 
 _LOG_ERRORS_ONLY = 3
+# A folder cannot lie inside a file.
+_NO_FOLDER = str(Path(__file__).resolve() / "none")
 _CPU = "CPUExecutionProvider"
 _INSTALL = {
     _CPU: "pip install 'semmix-rt[cpu]'",
@@ -170,6 +173,11 @@ def session_options(threads: int) -> ort.SessionOptions:
     # Spinning threads take the cores that decoding and encoding need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    # Bundled graphs carry their weights. Weights in other files would let a hostile bundle
+    # read files of the working folder, so they are looked for where there can be none.
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", _NO_FOLDER
+    )
     return options
 
 

@@ -1,0 +1,45 @@
+"""Fixtures that more than one room uses."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+from semmix_rt.environment import provider_states
+from support_engine import bundle_parts
+
+from semmix.bundle import Bundle, write_bundle
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests of hardware that this machine lacks, by what really starts."""
+    if (
+        item.get_closest_marker("gpu")
+        and _provider_states().get("CUDAExecutionProvider") != "starts"
+    ):
+        pytest.skip("needs an NVIDIA GPU with onnxruntime-gpu")
+    if item.get_closest_marker("trt") and importlib.util.find_spec("tensorrt") is None:
+        pytest.skip("needs TensorRT")
+
+
+@lru_cache(maxsize=1)
+def _provider_states() -> dict[str, str]:
+    return provider_states()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or fills the cache of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEMMIX_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle of the tiny seeded model; tests that change it take a copy."""
+    folder: Path = tmp_path_factory.mktemp("bundles") / "tiny"
+    return write_bundle(folder, **bundle_parts())  # type: ignore[arg-type]
