@@ -30,7 +30,7 @@ EXIT_TERMINATED = 143
 # Help of our own commands, so that listing them imports none. The order is the order of use.
 SHORT_HELP = {
     "remix": "Rebalance a video's sound to what its picture shows.",
-    "cues": "Write down what the picture shows, as an editable cue sheet.",
+    "cues": "Read the visual cues of a video into an editable sheet.",
     "evaluate": "Measure a model on mixes made from stems.",
     "train": "Train a network on a folder of stems.",
     "export": "Turn a trained network into a bundle, with its proof of parity.",
