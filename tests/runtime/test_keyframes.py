@@ -130,7 +130,7 @@ def test_plans_leave_no_gap_and_no_crowd(seed):
     times = np.concatenate([[0.0], np.cumsum(rng.choice([0.04, 0.5, 3.0, 11.0, 40.0], 30))])
     index = PictureIndex(0, "", 0.0, float(times[-1] + 7), tuple(times.tolist()), (), True)
     visits = plan_visits(index, 5.0)
-    stops = sorted(t for v in visits for t in (times[v.key], *v.wanted_s)) + [index.end_s]
+    stops = [*sorted(t for v in visits for t in (times[v.key], *v.wanted_s)), index.end_s]
     gaps = np.diff(stops)
     assert gaps.max() <= 5.0 * GAP_SLACK + STEP_S
     assert np.sum(gaps[:-1] < STEP_S - 1e-9) <= np.sum(np.diff(times) > 5.0)

@@ -12,13 +12,10 @@ import click
 from semmix.errors import MediaError, UsageError
 
 if TYPE_CHECKING:
+    from semmix.cues.types import CueSegment, CueSheet
     from semmix_rt.cues.extract import SegmentSource
 
-    from semmix.cues.types import CueSegment, CueSheet
-
     Shown = Callable[[Iterable[CueSegment]], Iterator[CueSegment]]
-
-_INTERRUPTED = 130
 
 
 @click.command("cues", short_help="Read the visual cues of a video into an editable sheet.")
@@ -44,9 +41,7 @@ _INTERRUPTED = 130
     help="Also write an HTML page with every keyframe beside its cues (reads them anew).",
 )
 @click.option("--quiet", is_flag=True, help="No table and no progress.")
-@click.pass_context
 def command(
-    context: click.Context,
     video: Path,
     output: Path | None,
     overwrite: bool,
@@ -63,11 +58,7 @@ def command(
     if output is None and not as_json:
         output = video.with_suffix(".cues.json")
     _check_targets(video, [p for p in (output, explain) if p is not None], overwrite)
-    try:
-        sheet, page = _extract(video, no_cache, max_interval_s, explain is not None, quiet)
-    except KeyboardInterrupt:
-        click.echo("Interrupted: nothing was written.", err=True)
-        context.exit(_INTERRUPTED)
+    sheet, page = _extract(video, no_cache, max_interval_s, explain is not None, quiet)
     _write(sheet, output, page, explain)
     _show(sheet, output, explain, as_json, quiet)
 
@@ -147,9 +138,9 @@ def _print_table(sheet: CueSheet) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
-    from semmix_rt.cues.explain import clock
 
     from semmix.cues.types import CUE_TYPES
+    from semmix_rt.cues.explain import clock
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("time", no_wrap=True)

@@ -1,0 +1,23 @@
+"""An extractor that needs no models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from semmix_rt.cues.keyframes import Keyframe
+
+from semmix.cues.types import Cue, CueType
+
+
+class ShotCounter:
+    """Says which shot it sees, so that a test knows the right answer."""
+
+    def __init__(self, identifier: str = "shot-counter/1", same: bool = False) -> None:
+        self.identifier = identifier
+        self.seen: list[float] = []
+        self._same = same
+
+    def describe(self, keyframe: Keyframe) -> Mapping[CueType, Cue]:
+        self.seen.append(keyframe.time_s)
+        text = "Always the same." if self._same else f"Shot {keyframe.shot} at <{keyframe.time_s}>."
+        return {CueType.SCENE: Cue(text, 1 / 3), CueType.TONE: Cue()}
