@@ -149,7 +149,7 @@ def test_sound_alone_has_no_segments(tmp_path):
 
 def test_the_example_sheet_belongs_to_the_example():
     folder = Path(__file__).parents[2] / "examples"
-    sheet = load_sheet(folder / "bbb_meadow.cues.json")
+    sheet = load_sheet(folder / "bbb_meadow.by_hand.json")
     source = SegmentSource(folder / "bbb_meadow.mp4", extractor=ShotCounter(), cache=False)
     assert sheet.picture_hash == source.picture_hash
     found = {s.start_s for s in source.segments()}
