@@ -238,3 +238,11 @@ def test_importing_stays_light(module: str) -> None:
     loaded = set(done.stdout.split())
     heavy = {"torch", "av", "onnxruntime", "tokenizers", "semmix_export", "semmix_calibration"}
     assert not loaded & heavy
+
+
+def test_the_floor_plan_names_places_that_exist() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:semmix|runtime|export|calibration|tests|\.ci)/[\w./]*)`", page)
+    assert len(paths) > 20
+    missing = sorted({path for path in paths if not (ROOT / path).exists()})
+    assert not missing
