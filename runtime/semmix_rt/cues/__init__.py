@@ -1,0 +1,1 @@
+"""Cues of a film: keyframes, extractors, the cache around them."""
