@@ -32,7 +32,7 @@ def coloured_noise(rate_hz, seconds, channels, exponent, seed=1):
 def ffmpeg_ebur128(path):
     """Integrated loudness and loudness range as FFmpeg's meter prints them."""
     done = subprocess.run(
-        ["ffmpeg", "-i", path, *"-nostats -af ebur128=framelog=verbose -f null -".split()],
+        ["ffmpeg", "-i", path, *["-nostats", "-af", "ebur128=framelog=verbose", "-f", "null", "-"]],
         capture_output=True,
         text=True,
         check=True,
