@@ -11,6 +11,7 @@ a chunk of any length gives the same masks as the whole file at once.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,7 @@ class EdgeConfig:
     heads: int = 5
     feed_forward: int = 320
     depth: int = 3
-    window: int = 96
+    window: int = 64
     context_layers: int = 2
     embedding_dim: int = 384
     max_segments: int = 4
@@ -73,9 +74,7 @@ class EdgeConfig:
         blocks += [(f"decoder{i}", d) for i, d in enumerate(self.decoder_dilations)]
         state = [StateSpec(n, (bands, 2 * d, self.channels)) for n, d in blocks]
         state.append(StateSpec("skip", (bands, self.latent_lookahead, self.channels)))
-        state += [
-            StateSpec(f"cache{i}", (2, self.window, self.width)) for i in range(self.depth)
-        ]
+        state += [StateSpec(f"cache{i}", (2, self.window, self.width)) for i in range(self.depth)]
         return ModelSpec(
             name=self.name,
             audio=AudioSpec(self.sample_rate_hz),
@@ -89,6 +88,19 @@ class EdgeConfig:
             text_encoder=self.text_encoder,
             state=tuple(state),
         )
+
+
+def config_from_dict(data: dict[str, Any]) -> EdgeConfig:
+    """Rebuild a configuration from JSON values.
+
+    Raises:
+        TypeError, ValueError: fields do not fit.
+    """
+    values = dict(data)
+    values["groups"] = tuple(BandGroup(int(g["bands"]), int(g["bins"])) for g in data["groups"])
+    for key in ("encoder_dilations", "decoder_dilations"):
+        values[key] = tuple(int(d) for d in data[key])
+    return EdgeConfig(**values)
 
 
 class EdgeSemMix(nn.Module):
@@ -121,7 +133,7 @@ class EdgeSemMix(nn.Module):
         )
         self.latent_norm = nn.LayerNorm(c.width)
         self.from_latent = nn.Linear(c.width, 2 * stream)
-        nn.init.zeros_(self.from_latent.weight)
+        nn.init.normal_(self.from_latent.weight, std=0.02)
         nn.init.zeros_(self.from_latent.bias)
         self.context_encoder = ContextEncoder(
             len(CUE_TYPES), c.embedding_dim, c.width, c.context_layers, c.heads

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from semmix.errors import ModelFormatError
 from semmix.nn import EdgeConfig, EdgeSemMix
-from semmix.nn.bands import BandGroup
+from semmix.nn.edge import config_from_dict
 
 FORMAT = "semmix-checkpoint/1"
 
@@ -109,20 +109,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return checkpoint
 
 
-def config_from_dict(data: dict[str, Any]) -> EdgeConfig:
-    """Rebuild a configuration from JSON values.
-
-    Raises:
-        TypeError, ValueError: fields do not fit.
-    """
-    values = dict(data)
-    values["groups"] = tuple(BandGroup(int(g["bands"]), int(g["bins"])) for g in data["groups"])
-    for key in ("encoder_dilations", "decoder_dilations"):
-        values[key] = tuple(int(d) for d in data[key])
-    return EdgeConfig(**values)
-
-
-def optimizer_tensors(network: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimizer_tensors(
+    network: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, Tensor]:
     """The moments of every parameter by name, `step` counters included."""
     return {
         f"{name}.{key}": value if isinstance(value, Tensor) else torch.tensor(float(value))

@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from semmix.cues.types import CUE_TYPES, CueType
 from semmix.dsp.loudness import integrated_loudness_lufs
 from semmix.training.degrade import PEAK_LIMIT, draw_gains_db, muddy
+from semmix.training.observations import observed_sentences
 from semmix.training.policy import SCATTER_LU, SITUATIONS, STEMS, Situation
 from semmix.training.sources import draw_effects, draw_music, draw_speech
 from semmix.training.stems import StemLibrary
 from semmix.training.wordings import sentence
 
+BASE_LUFS, BASE_SPREAD_LU = -21.0, 2.0
+"""Loudness of the leading stem: mean and standard deviation."""
 CUT_SHARE = 0.5
 """Share of clips with a cut to another situation."""
 CLEAN_SHARE = 0.08
@@ -32,6 +35,8 @@ CUE_DROP_SHARE = 0.25
 """Chance of each cue to be unknown, in training."""
 ALL_DROP_SHARE = 0.1
 """Chance of a clip without any cues, in training."""
+OBSERVED_SHARE = 0.5
+"""Share of shots whose cues are those of the bundled picture models; the rest is free wording."""
 RAMP_S = 0.2
 """Length of the level change at a cut."""
 
@@ -109,11 +114,11 @@ class SceneGenerator:
         target = self._balance(stems, situations, bounds, rng)
         loudness = np.array([self._loudness(s) for s in target])
         gains_db = (
-            np.zeros(len(STEMS))
-            if rng.random() < CLEAN_SHARE
-            else draw_gains_db(loudness, rng)
+            np.zeros(len(STEMS)) if rng.random() < CLEAN_SHARE else draw_gains_db(loudness, rng)
         )
-        return Example(target, muddy(target, gains_db).gains_db, self._shots(situations, bounds, rng))
+        return Example(
+            target, muddy(target, gains_db).gains_db, self._shots(situations, bounds, rng)
+        )
 
     def _situations(self, rng: np.random.Generator) -> list[Situation]:
         count = 2 if rng.random() < CUT_SHARE else 1
@@ -149,7 +154,7 @@ class SceneGenerator:
     ) -> NDArray[np.float32]:
         """Set every stem to its level in every shot, with ramps at the cuts."""
         rate = self.library.sample_rate_hz
-        base_lufs = rng.normal(-21.0, 3.5)
+        base_lufs = rng.normal(BASE_LUFS, BASE_SPREAD_LU)
         scatter = rng.normal(0.0, SCATTER_LU, size=len(STEMS))
         times = np.arange(stems.shape[1]) / rate
         out = np.zeros_like(stems)
@@ -175,8 +180,11 @@ class SceneGenerator:
         shots = []
         for i, situation in enumerate(situations):
             cues: dict[CueType, str | None] = {}
+            observed = observed_sentences(situation.name, rng)
+            terse = rng.random() < OBSERVED_SHARE
             for cue_type in CUE_TYPES:
-                text = sentence(situation.name, cue_type, rng)
+                free = sentence(situation.name, cue_type, rng)
+                text = observed[cue_type] if terse else free
                 dropped = silent or (self.drop_cues and rng.random() < CUE_DROP_SHARE)
                 cues[cue_type] = None if dropped else text
             shots.append(Shot(bounds[i], bounds[i + 1], situation.name, cues))

@@ -1,0 +1,135 @@
+"""PyTorch to ONNX: the context graph and the highlighter graph of a network.
+
+The chunk length and the number of segments are fixed in the graph, the batch is symbolic. The
+STFT stays outside. Opset 20 is what TensorRT for RTX compiles in every precision.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from semmix.nn import EdgeSemMix
+from semmix.specs import ModelSpec
+
+OPSET = 20
+
+
+class _Context(nn.Module):
+    """The context encoder alone, with the graph's input name."""
+
+    def __init__(self, network: EdgeSemMix) -> None:
+        super().__init__()
+        self.encoder = network.context_encoder
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        return self.encoder(embeddings)  # type: ignore[no-any-return]
+
+
+class _Highlighter(nn.Module):
+    """The mask network with its state as one tuple, as the exporter wants dynamic shapes."""
+
+    def __init__(self, network: EdgeSemMix) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, spectrum: Tensor, tokens: Tensor, weights: Tensor, state: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        return self.network(spectrum, tokens, weights, *state)  # type: ignore[no-any-return]
+
+
+def example_inputs(spec: ModelSpec, batch: int, seed: int = 0) -> dict[str, Tensor]:
+    """Seeded inputs of the highlighter graph by name, with the shapes of a chunk."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    frames, segments = spec.chunk.kept_frames, spec.max_segments
+    inputs = {
+        "spectrum": noise(batch, frames, spec.stft.bins).abs() * 0.1,
+        "tokens": noise(batch, segments, len(spec.cue_types), spec.token_dim),
+        "weights": torch.softmax(noise(batch, frames, segments), -1),
+    }
+    for state in spec.state:
+        inputs[state.name] = noise(batch, *state.shape) * 0.1
+    return inputs
+
+
+def export_context(network: EdgeSemMix, path: Path) -> None:
+    """Write `context.onnx`: `embeddings [N, K, E]` to `tokens [N, K, D]`."""
+    spec = network.config.spec()
+    example = torch.zeros(3, len(spec.cue_types), spec.embedding_dim)
+    _export(
+        _Context(network),
+        (example,),
+        path,
+        ["embeddings"],
+        ["tokens"],
+        {"embeddings": {0: torch.export.Dim("segments", min=1, max=4096)}},
+    )
+
+
+def export_highlighter(network: EdgeSemMix, path: Path) -> None:
+    """Write `highlighter.fp32.onnx`; inputs and outputs as `semmix_rt.engines.base` names them."""
+    spec = network.config.spec()
+    inputs = example_inputs(spec, batch=3)
+    names = [s.name for s in spec.state]
+    batch = {0: torch.export.Dim("batch", min=1, max=256)}
+    _export(
+        _Highlighter(network),
+        (
+            inputs["spectrum"],
+            inputs["tokens"],
+            inputs["weights"],
+            tuple(inputs[n] for n in names),
+        ),
+        path,
+        list(inputs),
+        ["mask", *(f"next_{n}" for n in names)],
+        {
+            "spectrum": batch,
+            "tokens": batch,
+            "weights": batch,
+            "state": tuple(batch for _ in names),
+        },
+    )
+
+
+def _export(
+    module: nn.Module,
+    arguments: tuple[object, ...],
+    path: Path,
+    inputs: list[str],
+    outputs: list[str],
+    dynamic_shapes: dict[str, object],
+) -> None:
+    with warnings.catch_warnings():
+        # The exporter warns about its own deprecated internals, not about the model.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module.eval(),
+            arguments,  # type: ignore[arg-type]
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=dynamic_shapes,
+            verbose=False,
+            optimize=True,
+        )
+    assert program is not None
+    model = program.model_proto
+    # Shapes stamped for the example's batch would be trusted over the real ones.
+    del model.graph.value_info[:]
+    # Exporter bookkeeping: traces of the machine it ran on, a third of a small file.
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))

@@ -1,0 +1,187 @@
+"""The stream through the network: samples in, rebalanced samples out, in constant memory."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semmix.dsp.mask import change, dry_wet, limit_gain, linked_magnitude
+from semmix.dsp.resample import ResampleStream
+from semmix.dsp.streaming import IstftStream, StftStream
+from semmix.errors import EngineError
+from semmix_rt.engines.base import Engine
+from semmix_rt.timeline import CueTimeline
+
+Float32 = NDArray[np.float32]
+Block = NDArray[np.floating]
+
+_RESAMPLER_DELAY_S = 0.04
+"""Upper bound of what the two soxr HQ filters hold back at 8 kHz and above."""
+
+
+class RemixStream:
+    """Rebalance a stream of blocks; what goes in comes out, sample for sample, later.
+
+    Only the change is made at the model's rate and added to the untouched signal, so that
+    amount 0 is exact and nothing above the model's band is lost.
+
+    Args:
+        engine: a mask network.
+        timeline: which cues rule when.
+        sample_rate_hz: rate of the blocks.
+        channels: number of channels C.
+        amount: share of the change, 0 to 1.
+        max_gain_db: bound of the change either way, None for the network's own.
+        start_s: time of the first sample on the timeline.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        timeline: CueTimeline,
+        sample_rate_hz: int,
+        channels: int,
+        *,
+        amount: float = 1.0,
+        max_gain_db: float | None = None,
+        start_s: float = 0.0,
+    ) -> None:
+        spec = engine.spec
+        if spec.chunk.context_frames:
+            raise EngineError(
+                f"the model {spec.name!r} needs {spec.chunk.context_frames} context frames, "
+                "which streams do not give: export it with streaming state"
+            )
+        self._engine, self._timeline, self._spec = engine, timeline, spec
+        self._channels, self._amount, self._max_gain_db = channels, amount, max_gain_db
+        self._start_s = start_s
+        rate = spec.audio.sample_rate_hz
+        self._up = ResampleStream(sample_rate_hz, rate, channels)
+        self._down = ResampleStream(rate, sample_rate_hz, channels)
+        self._stft = StftStream(spec.stft, channels)
+        self._istft = IstftStream(spec.stft, channels)
+        self._state = engine.initial_state()
+        self._dry: list[Block] = []
+        self._dry_held = 0
+        self._delta: list[Float32] = []
+        self._delta_held = 0
+        self._spectra = np.zeros((channels, 0, spec.stft.bins), np.complex64)
+        self._fed = 0  # frames given to the network
+        self._masked = 0  # frames whose mask came back
+        resampled = sample_rate_hz != rate
+        self.latency_samples = math.ceil(
+            spec.latency_samples * sample_rate_hz / rate
+            + (_RESAMPLER_DELAY_S * sample_rate_hz if resampled else 0.0)
+        )
+
+    def push(self, block: Block) -> Block:
+        """Take in `[C, n]` and return what is ready, `[C, m]` in the same dtype."""
+        if self._amount == 0.0:
+            return block
+        self._keep(block)
+        self._take(self._stft.push(self._up.push(block.astype(np.float32, copy=False))))
+        self._run_chunks()
+        return self._ready()
+
+    def finish(self) -> Block:
+        """End the stream and return the rest; the total out equals the total in."""
+        dtype = self._dry[0].dtype if self._dry else np.dtype(np.float32)
+        if self._amount == 0.0 or not self._dry_held:
+            return np.zeros((self._channels, 0), dtype)
+        tail = self._stft.push(self._up.finish(self._channels))
+        self._take(tail)
+        self._take(self._stft.finish())
+        total = self._masked + self._spectra.shape[1]
+        # The network is fed silence until the last frame's mask has come back.
+        chunk = self._spec.chunk.kept_frames
+        while self._masked < total:
+            self._run(min(chunk, self._fed_available()))
+        self._push_delta(self._down.push(self._istft.finish()))
+        self._push_delta(self._down.finish(self._channels))
+        short = self._dry_held - self._delta_held
+        if short > 0:
+            self._push_delta(np.zeros((self._channels, short), np.float32))
+        return self._ready()
+
+    def _keep(self, block: Block) -> None:
+        if block.shape[1]:
+            self._dry.append(block)
+            self._dry_held += block.shape[1]
+
+    def _take(self, frames: NDArray[np.complex64]) -> None:
+        self._spectra = np.concatenate((self._spectra, frames), axis=1)
+
+    def _fed_available(self) -> int:
+        """Frames that wait for the network."""
+        return self._masked + self._spectra.shape[1] - self._fed
+
+    def _run_chunks(self) -> None:
+        while self._fed_available() >= self._spec.chunk.kept_frames:
+            self._run(self._spec.chunk.kept_frames)
+
+    def _run(self, count: int) -> None:
+        """Feed `count` waiting frames, silence after them, and use the masks that come back."""
+        spec = self._spec
+        kept, lookahead = spec.chunk.kept_frames, spec.chunk.lookahead_frames
+        first = self._fed - self._masked
+        spectrum = np.zeros((1, kept, spec.stft.bins), np.float32)
+        if count > 0:
+            spectrum[0, :count] = linked_magnitude(
+                self._spectra[:, first : first + count], spec.stft
+            )
+        frames = self._fed + np.arange(kept) - lookahead
+        times_s = self._start_s + frames * (spec.stft.hop_samples / spec.audio.sample_rate_hz)
+        tokens, weights = self._timeline.window(times_s)
+        mask, self._state = self._engine.run(spectrum, tokens[None], weights[None], self._state)
+        if not np.isfinite(mask).all():
+            raise EngineError(
+                f"the {self._engine.name} engine gave gains that are no numbers at "
+                f"{times_s[0]:.2f} s: use another engine or precision"
+            )
+        self._fed += kept
+        # Masks of frames before the start and after the end belong to nothing.
+        begin = max(0, -int(frames[0]))
+        use = min(kept - begin, self._spectra.shape[1]) if begin < kept else 0
+        if use <= 0:
+            return
+        gain = limit_gain(mask[0, begin : begin + use], self._max_gain_db)
+        delta = self._istft.push(change(self._spectra[:, :use], gain))
+        self._spectra = self._spectra[:, use:].copy()
+        self._masked += use
+        self._push_delta(self._down.push(delta))
+
+    def _push_delta(self, delta: Float32) -> None:
+        if delta.shape[1]:
+            self._delta.append(delta)
+            self._delta_held += delta.shape[1]
+
+    def _ready(self) -> Block:
+        """Samples of which both the dry signal and the change are known."""
+        count = min(self._dry_held, self._delta_held)
+        dry, self._dry = _cut(self._dry, count)
+        delta, self._delta = _cut(self._delta, count)
+        self._dry_held -= count
+        self._delta_held -= count
+        if dry is None or delta is None:
+            dtype = self._dry[0].dtype if self._dry else np.dtype(np.float32)
+            return np.zeros((self._channels, 0), dtype)
+        return dry_wet(dry, delta.astype(np.float32, copy=False), self._amount)
+
+
+def _cut(queue: list[Block], count: int) -> tuple[Block | None, list[Block]]:
+    """The first `count` samples of a queue of blocks, and the queue of the rest."""
+    if count == 0:
+        return None, queue
+    taken: list[Block] = []
+    while count:
+        block = queue[0]
+        if block.shape[1] <= count:
+            taken.append(queue.pop(0))
+            count -= block.shape[1]
+        else:
+            taken.append(block[:, :count])
+            queue[0] = block[:, count:]
+            count = 0
+    return np.concatenate(taken, axis=1), queue

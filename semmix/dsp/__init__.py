@@ -1,0 +1,1 @@
+"""Signal processing in NumPy: STFT, streaming twins, masks, resampling, loudness."""

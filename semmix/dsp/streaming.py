@@ -1,0 +1,121 @@
+"""STFT and inverse block by block, bit-equal to themselves for every block size.
+
+A frame's FFT sees only its own samples, and every output sample is the sum of the same frames
+in the same order, however the stream was cut: that is all bit-equality needs.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semmix.specs import StftSpec
+
+
+@lru_cache(maxsize=8)
+def hann(n_fft: int) -> NDArray[np.float32]:
+    """Periodic Hann window; the symmetric one (`np.hanning(n)`) would not add up exactly."""
+    window = (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(n_fft) / n_fft)).astype(np.float32)
+    window.setflags(write=False)
+    return window
+
+
+class StftStream:
+    """Blocks `[C, n]` in, frames `[C, m, F]` out.
+
+    Args:
+        spec: window and hop.
+        channels: number of channels C.
+    """
+
+    def __init__(self, spec: StftSpec, channels: int) -> None:
+        self.spec = spec
+        # Frame 0 is centred on sample 0: half a window of zeros comes first.
+        self._held = np.zeros((channels, spec.n_fft // 2), np.float32)
+        self._received = 0
+        self._frames = 0
+
+    def push(self, block: NDArray[np.float32]) -> NDArray[np.complex64]:
+        """Take in `[C, n]` and return the frames that are complete."""
+        self._received += block.shape[1]
+        return self._transform(block)
+
+    def finish(self) -> NDArray[np.complex64]:
+        """End the signal with zeros and return the last frames, `spec.frames(N)` in all."""
+        missing = self.spec.frames(self._received) - self._frames
+        if missing <= 0:
+            return self._transform(self._held[:, :0])
+        needed = (missing - 1) * self.spec.hop_samples + self.spec.n_fft
+        pad = np.zeros((self._held.shape[0], needed - self._held.shape[1]), np.float32)
+        return self._transform(pad)
+
+    def _transform(self, block: NDArray[np.float32]) -> NDArray[np.complex64]:
+        n_fft, hop = self.spec.n_fft, self.spec.hop_samples
+        signal = np.concatenate((self._held, block.astype(np.float32, copy=False)), axis=1)
+        count = max(0, (signal.shape[1] - n_fft) // hop + 1)
+        self._held = signal[:, count * hop :].copy()
+        self._frames += count
+        if not count:
+            return np.zeros((signal.shape[0], 0, self.spec.bins), np.complex64)
+        view = np.lib.stride_tricks.sliding_window_view(signal, n_fft, axis=1)
+        frames = view[:, : (count - 1) * hop + 1 : hop] * hann(n_fft)
+        return np.fft.rfft(frames).astype(np.complex64, copy=False)
+
+
+class IstftStream:
+    """Frames `[C, m, F]` in, samples `[C, n]` out, starting at the signal's sample 0.
+
+    Args:
+        spec: window and hop.
+        channels: number of channels C.
+    """
+
+    def __init__(self, spec: StftSpec, channels: int) -> None:
+        self.spec = spec
+        self._overlap = np.zeros((channels, spec.n_fft), np.float32)
+        self._weight = np.zeros(spec.n_fft, np.float32)
+        self._skip = spec.n_fft // 2
+
+    def push(self, spectrum: NDArray[np.complex64]) -> NDArray[np.float32]:
+        """Take in frames `[C, m, F]` and return the samples that no later frame touches."""
+        channels, count, _ = spectrum.shape
+        n_fft, hop = self.spec.n_fft, self.spec.hop_samples
+        if not count:
+            return np.zeros((channels, 0), np.float32)
+        window = hann(n_fft)
+        frames = np.fft.irfft(spectrum, n=n_fft).astype(np.float32, copy=False) * window
+        length = (count - 1) * hop + n_fft
+        total = np.zeros((channels, length), np.float32)
+        weight = np.zeros(length, np.float32)
+        total[:, :n_fft] = self._overlap
+        weight[:n_fft] = self._weight
+        squared = window * window
+        for m in range(count):
+            total[:, m * hop : m * hop + n_fft] += frames[:, m]
+            weight[m * hop : m * hop + n_fft] += squared
+        done = count * hop
+        self._overlap = _shifted(total[:, done:], n_fft)
+        self._weight = _shifted(weight[done:], n_fft)
+        return self._normalised(total[:, :done], weight[:done])
+
+    def finish(self) -> NDArray[np.float32]:
+        """Return the rest: half a window after the last frame's centre."""
+        end = self.spec.n_fft - self.spec.hop_samples
+        return self._normalised(self._overlap[:, :end], self._weight[:end])
+
+    def _normalised(
+        self, total: NDArray[np.float32], weight: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        drop = min(self._skip, total.shape[1])
+        self._skip -= drop
+        # Only samples outside the signal lie under windows that sum to nearly nothing.
+        return total[:, drop:] / np.maximum(weight[drop:], np.float32(1e-3))
+
+
+def _shifted(rest: NDArray[np.float32], n_fft: int) -> NDArray[np.float32]:
+    """What stays in the overlap buffer, zero-extended to a window's length."""
+    out = np.zeros((*rest.shape[:-1], n_fft), np.float32)
+    out[..., : rest.shape[-1]] = rest
+    return out

@@ -1,0 +1,82 @@
+"""PyTorch eager as an inference engine: the reference every other engine is measured against."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+
+from semmix.bundle import Bundle
+from semmix.errors import ModelFormatError
+from semmix.nn.edge import EdgeSemMix, config_from_dict
+from semmix.specs import ModelSpec
+
+Float32 = NDArray[np.float32]
+State = tuple[Float32, ...]
+
+WEIGHTS_FILE = "network.safetensors"
+
+
+class TorchEngine:
+    """Run a network in PyTorch eager; the calls of `semmix_rt.engines.base.Engine`."""
+
+    name = "torch"
+    provider = "cpu"
+    precision = "fp32"
+
+    def __init__(self, network: EdgeSemMix, threads: int | None = None) -> None:
+        self.network = network.eval()
+        self.spec: ModelSpec = network.config.spec()
+        if threads:
+            torch.set_num_threads(threads)
+
+    @classmethod
+    def open(cls, bundle: Bundle, threads: int | None = None) -> TorchEngine:
+        """Load the network whose weights travel in a bundle.
+
+        Raises:
+            ModelFormatError: the bundle has no weights, or they do not fit.
+        """
+        return cls(network_from_bundle(bundle), threads)
+
+    @torch.inference_mode()
+    def encode_context(self, embeddings: Float32) -> Float32:
+        """Context tokens `[N, K, D]` of embeddings `[N, K, E]`."""
+        return _array(self.network.context_encoder(torch.from_numpy(embeddings)))
+
+    def initial_state(self, batch: int = 1) -> State:
+        """Zero state for `batch` streams."""
+        return tuple(np.zeros((batch, *s.shape), np.float32) for s in self.spec.state)
+
+    @torch.inference_mode()
+    def run(
+        self, spectrum: Float32, tokens: Float32, weights: Float32, state: State
+    ) -> tuple[Float32, State]:
+        """Mask one chunk; see the protocol."""
+        inputs = (torch.from_numpy(np.ascontiguousarray(a)) for a in (spectrum, tokens, weights))
+        mask, *after = self.network(*inputs, *(torch.from_numpy(s) for s in state))
+        return _array(mask), tuple(_array(s) for s in after)
+
+
+def network_from_bundle(bundle: Bundle) -> EdgeSemMix:
+    """Rebuild the PyTorch network of a bundle.
+
+    Raises:
+        ModelFormatError: the bundle carries no weights, or they do not fit its sizes.
+    """
+    try:
+        config = config_from_dict(bundle.provenance["config"])
+        network = EdgeSemMix(config)
+        network.load_state_dict(load_safetensors(bundle.read(WEIGHTS_FILE)))
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as exc:
+        raise ModelFormatError(
+            f"{bundle.path}: no PyTorch network can be made of this bundle "
+            f"({str(exc).splitlines()[0]}): export it again, or use the ort engine"
+        ) from exc
+    return network.eval()
+
+
+def _array(tensor: torch.Tensor) -> Float32:
+    return np.ascontiguousarray(tensor.numpy())
