@@ -114,7 +114,7 @@ def _export(
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module.eval(),
-            arguments,  # type: ignore[arg-type]
+            arguments,
             dynamo=True,
             opset_version=OPSET,
             input_names=inputs,

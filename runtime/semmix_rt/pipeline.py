@@ -34,7 +34,7 @@ from semmix_rt.report import (
 )
 from semmix_rt.streaming import RemixStream
 from semmix_rt.sync import SyncProbe
-from semmix_rt.timeline import CueTimeline
+from semmix_rt.timeline import CueTimeline, unknown_cues
 from semmix_rt.timing import StageClock, TimedEngine
 
 _DEFAULT_THREADS = 1
@@ -254,7 +254,13 @@ class _Run:
         after = LoudnessMeter(rate, channels, weights)
         place = SyncProbe(rate)
         spec = self._engine.spec
-        timeline = CueTimeline(feed, feed.embed, self._engine.encode_context, spec.max_segments)
+        timeline = CueTimeline(
+            feed,
+            feed.embed,
+            self._engine.encode_context,
+            spec.max_segments,
+            unknown=unknown_cues(spec),
+        )
         stream = RemixStream(
             self._engine,
             timeline,

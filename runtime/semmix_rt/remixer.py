@@ -21,7 +21,7 @@ from semmix_rt.cue_feed import CueEmbedder, open_text_encoder
 from semmix_rt.engines.registry import open_engine
 from semmix_rt.pipeline import check_amount
 from semmix_rt.streaming import RemixStream
-from semmix_rt.timeline import CueTimeline
+from semmix_rt.timeline import CueTimeline, unknown_cues
 
 Block = NDArray[np.float32]
 
@@ -148,6 +148,7 @@ class Remixer:
             self._embed,
             self._engine.encode_context,
             self._engine.spec.max_segments,
+            unknown=unknown_cues(self._engine.spec),
         )
         return RemixStream(
             self._engine,

@@ -132,7 +132,8 @@ class RemixStream:
                 self._spectra[:, first : first + count], spec.stft
             )
         frames = self._fed + np.arange(kept) - lookahead
-        times_s = self._start_s + frames * (spec.stft.hop_samples / spec.audio.sample_rate_hz)
+        frame_s = spec.stft.hop_samples / spec.audio.sample_rate_hz
+        times_s = np.asarray(self._start_s + frames * frame_s, np.float64)
         tokens, weights = self._timeline.window(times_s)
         mask, self._state = self._engine.run(spectrum, tokens[None], weights[None], self._state)
         if not np.isfinite(mask).all():

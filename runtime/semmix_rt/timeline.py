@@ -10,12 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semmix.cues.types import CueSegment
+from semmix.specs import ModelSpec
 
 _log = logging.getLogger(__name__)
 
 Float32 = NDArray[np.float32]
 HOLD_S = 1.0
 """Gaps up to this long keep the cues before them."""
+
+
+def unknown_cues(spec: ModelSpec) -> Float32:
+    """Embeddings of a segment about which nothing is known, zeros `[K, E]`."""
+    return np.zeros((len(spec.cue_types), spec.embedding_dim), np.float32)
 
 
 @dataclass

@@ -34,9 +34,7 @@ def limit_gain(mask: NDArray[np.float32], max_gain_db: float | None) -> NDArray[
     return np.clip(mask, np.float32(1.0) / top, top)
 
 
-def change(
-    spectrum: NDArray[np.complex64], mask: NDArray[np.float32]
-) -> NDArray[np.complex64]:
+def change(spectrum: NDArray[np.complex64], mask: NDArray[np.float32]) -> NDArray[np.complex64]:
     """Spectrum of what a mask adds: `(mask - 1) X`, `[C, M, F]`, in place of `spectrum`."""
     spectrum *= mask - np.float32(1.0)
     return spectrum

@@ -111,7 +111,8 @@ class IstftStream:
         drop = min(self._skip, total.shape[1])
         self._skip -= drop
         # Only samples outside the signal lie under windows that sum to nearly nothing.
-        return total[:, drop:] / np.maximum(weight[drop:], np.float32(1e-3))
+        floor = np.float32(1e-3)
+        return np.asarray(total[:, drop:] / np.maximum(weight[drop:], floor), np.float32)
 
 
 def _shifted(rest: NDArray[np.float32], n_fft: int) -> NDArray[np.float32]:

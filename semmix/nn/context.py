@@ -56,4 +56,4 @@ class ContextEncoder(nn.Module):
         x = self.context_proj(embeddings * self.gain) + self.type_embedding
         for layer in self.layers:
             x = layer(x)
-        return x
+        return x  # type: ignore[no-any-return]

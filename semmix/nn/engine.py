@@ -67,7 +67,7 @@ def network_from_bundle(bundle: Bundle) -> EdgeSemMix:
         ModelFormatError: the bundle carries no weights, or they do not fit its sizes.
     """
     try:
-        config = config_from_dict(bundle.provenance["config"])
+        config = config_from_dict(bundle.manifest.provenance["config"])
         network = EdgeSemMix(config)
         network.load_state_dict(load_safetensors(bundle.read(WEIGHTS_FILE)))
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as exc:

@@ -202,4 +202,4 @@ def clip_loudness_lufs(x: NDArray[np.float32], sample_rate_hz: int) -> float:
     if count == 0 or not np.any(x):
         return -np.inf
     frames = x[: count * hop].reshape(count, hop) * np.hanning(n_fft + 1)[:-1].astype(np.float32)
-    return integrated_loudness_lufs(np.fft.rfft(frames), sample_rate_hz, hop)
+    return integrated_loudness_lufs(np.fft.rfft(frames).astype(np.complex64), sample_rate_hz, hop)

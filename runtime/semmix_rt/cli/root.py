@@ -31,7 +31,6 @@ EXIT_TERMINATED = 143
 SHORT_HELP = {
     "remix": "Rebalance a video's sound to what its picture shows.",
     "cues": "Read the visual cues of a video into an editable sheet.",
-    "evaluate": "Measure a model on mixes made from stems.",
     "train": "Train a network on a folder of stems.",
     "export": "Turn a trained network into a bundle, with its proof of parity.",
     "env": "Show versions, providers and models of this installation.",

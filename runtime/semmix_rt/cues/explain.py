@@ -10,9 +10,9 @@ from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
-from semmix_rt.cues.keyframes import Keyframe
 
 from semmix.cues.types import CUE_TYPES, UNKNOWN, Cue, CueType
+from semmix_rt.cues.keyframes import Keyframe
 
 _THUMBNAIL_PX = 256
 

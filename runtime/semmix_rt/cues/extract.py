@@ -7,13 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from semmix_rt.cues.cache import CueCache, cue_key
-from semmix_rt.cues.keyframes import Keyframe, KeyframeOptions, iter_keyframes
-from semmix_rt.cues.picture import index_picture
-
 from semmix.cues.sheet import CONFIDENCE_DECIMALS, TIME_DECIMALS
 from semmix.cues.types import CUE_TYPES, Cue, CueSegment, CueSheet, CueType
 from semmix.errors import MediaError
+from semmix_rt.cues.cache import CueCache, cue_key
+from semmix_rt.cues.keyframes import Keyframe, KeyframeOptions, iter_keyframes
+from semmix_rt.cues.picture import index_picture
 
 
 class Extractor(Protocol):

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from semmix.errors import UsageError
 from semmix_rt.cues.picture import PictureIndex, index_picture
 from semmix_rt.cues.sampling import GAP_SLACK, Sample, iter_samples
 from semmix_rt.cues.shots import CUT, difference, luma_change
-
-from semmix.errors import UsageError
 
 CHANGE = 0.3
 """Difference from a keyframe at which its shot is worth another one; half way to a cut."""

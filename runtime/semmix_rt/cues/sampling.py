@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from semmix.errors import MediaError
 from semmix_rt.cues.picture import (
     MAX_PIXELS,
     PictureIndex,
@@ -32,8 +34,6 @@ from semmix_rt.cues.picture import (
     packets_of,
 )
 from semmix_rt.cues.shots import CUT, Signature, difference, signature
-
-from semmix.errors import MediaError
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame

@@ -31,6 +31,8 @@ _LAYOUT_OF_COUNT = {
     8: "7.1",
 }
 _AC3_KBPS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
+_MPEG1_KBPS = (64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_MPEG2_KBPS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _FAST_AAC_BPS_PER_CHANNEL = 64_000
 
 
@@ -63,6 +65,14 @@ class AudioPlan:
     def is_pcm(self) -> bool:
         """Uncompressed: no frames, no delay."""
         return self.codec.startswith("pcm_")
+
+    @property
+    def sample_bytes(self) -> int | None:
+        """Bytes of one sample of plain PCM, `None` for all else."""
+        kind = self.codec.removeprefix("pcm_")
+        if not self.is_pcm or kind[:1] not in "suf" or not kind[1:3].strip("lbe_").isdigit():
+            return None
+        return int("".join(c for c in kind.split("_")[0] if c.isdigit())) // 8
 
     @property
     def lossless(self) -> bool:
@@ -145,8 +155,10 @@ def default_bit_rate(codec: str, source: AudioStreamInfo, sample_rate_hz: int) -
         kbps = max(had, floor) // 1000
         return next((k for k in _AC3_KBPS if k >= kbps), 640) * 1000
     if codec in ("libmp3lame", "mp2"):
-        top = 320_000 if sample_rate_hz >= 32_000 else 160_000 if sample_rate_hz >= 16_000 else 64_000
-        return min(max(had, floor), top)
+        steps = _MPEG1_KBPS if sample_rate_hz >= 32_000 else _MPEG2_KBPS
+        top = 64 if sample_rate_hz < 16_000 else steps[-1]
+        kbps = min(max(had, floor) // 1000, top)
+        return next(k for k in steps if k >= kbps) * 1000
     return min(max(had, floor), 192_000)
 
 

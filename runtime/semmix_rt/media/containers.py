@@ -17,7 +17,27 @@ from semmix.errors import UsageError
 MP4_FAMILY = frozenset({"mp4", "mov", "ipod", "3gp", "3g2", "psp", "f4v"})
 MATROSKA_FAMILY = frozenset({"matroska", "webm"})
 _AUDIO_ONLY = frozenset(
-    "wav w64 flac mp3 adts aiff caf au oga opus spx tta wv ac3 eac3 mp2 latm alaw mulaw".split()
+    [
+        "wav",
+        "w64",
+        "flac",
+        "mp3",
+        "adts",
+        "aiff",
+        "caf",
+        "au",
+        "oga",
+        "opus",
+        "spx",
+        "tta",
+        "wv",
+        "ac3",
+        "eac3",
+        "mp2",
+        "latm",
+        "alaw",
+        "mulaw",
+    ]
 )
 _NO_START = _AUDIO_ONLY | {"avi", "ogg"}
 _NO_PRIMING = frozenset({"avi", "adts", "ac3", "eac3", "mp2", "latm", "asf", "flv"})

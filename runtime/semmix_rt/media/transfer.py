@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from semmix.errors import MediaError, SemMixError, UsageError
 from semmix_rt.media.codec import AudioPlan, plan_audio
 from semmix_rt.media.containers import (
-    Container,
     container_for,
     file_metadata,
     muxer_options,
@@ -454,12 +453,15 @@ class Transfer:
         frame = 0 if self.plan.is_pcm else _LONGEST_FRAME_SAMPLES
         visible = self._container.name == "mpegts"
         start = Fraction(self._reader.start_sample, self.sample_rate_hz)
+        sample_bytes = self.plan.sample_bytes
+        total = writer.samples + writer.lead_samples
         return Expected(
             copies=tuple(self._built.copies.values()),
             repackaged=self._repackaged(),
             audio_output_index=self._audio_output_index,
             audio_start_s=float(start) if self._container.has_start else None,
             audio_s=(writer.samples / self.sample_rate_hz) + writer.lead_samples / rate,
+            audio_bytes=sample_bytes and total * self.channels * sample_bytes,
             slack_s=2 * frame / rate,
             visible_delay_s=writer.priming / rate if visible else 0.0,
         )

@@ -25,6 +25,7 @@ class Expected:
         audio_start_s: start of its first sample, on the source's timeline; `None` if the
             container cannot say.
         audio_s: its length.
+        audio_bytes: its payload, where that is known exactly (PCM).
         slack_s: what encoder delay and padding may add at either end.
         visible_delay_s: encoder delay that the container shows as an earlier start.
     """
@@ -34,6 +35,7 @@ class Expected:
     audio_output_index: int
     audio_start_s: float | None
     audio_s: float
+    audio_bytes: int | None
     slack_s: float
     visible_delay_s: float
 
@@ -69,16 +71,20 @@ def _compare(path: Path, written, expected: Expected) -> float:  # type: ignore[
         raise VerificationError(
             f"{path.name} has {len(streams)} streams where {needed + 1} were written"
         )
-    found = {c.output_index: Copying(streams[c.output_index], c.output_index) for c in expected.copies}
+    found = {
+        c.output_index: Copying(streams[c.output_index], c.output_index) for c in expected.copies
+    }
     audio = streams[expected.audio_output_index]
     audio_first: int | None = None
     audio_end: int | None = None
+    audio_bytes = 0
     for packet in written.demux():
         if packet.dts is None and packet.pts is None and not packet.size:
             continue
         stamp = packet.pts if packet.pts is not None else packet.dts
         index = packet.stream_index
         if index == expected.audio_output_index:
+            audio_bytes += packet.size
             if stamp is not None:
                 end = stamp + (packet.duration or 0)
                 audio_first = stamp if audio_first is None else min(audio_first, stamp)
@@ -92,7 +98,13 @@ def _compare(path: Path, written, expected: Expected) -> float:  # type: ignore[
         shift = _shift(path, copy, seen)
         if shift is not None:
             shifts.append(shift)
-    _same_length(path, audio, audio_first, audio_end, expected)
+    if expected.audio_bytes is None:
+        _same_length(path, audio, audio_first, audio_end, expected)
+    elif audio_bytes != expected.audio_bytes:
+        raise VerificationError(
+            f"the sound in {path.name} has {audio_bytes} bytes where {expected.audio_bytes} "
+            "were written"
+        )
     if expected.audio_start_s is not None and audio_first is not None:
         base = as_fraction(audio.time_base)
         start = audio.start_time if audio.start_time is not None else audio_first
@@ -126,8 +138,7 @@ def _shift(path: Path, copy: Copying, seen: Copying) -> tuple[float, float] | No
         steady = seen.stamps == copy.stamps
     if not steady:
         raise VerificationError(
-            f"the timestamps of stream {copy.index} ({copy.kind}) changed in "
-            f"{path.name}"
+            f"the timestamps of stream {copy.index} ({copy.kind}) changed in {path.name}"
         )
     return shift, clock
 

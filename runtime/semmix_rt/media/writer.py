@@ -146,8 +146,7 @@ class AudioWriter:
                 self.priming = max(0, self._start - packet.pts)
                 if self._skip:
                     self.priming -= self._skip * self._stream.codec_context.frame_size - self._pad
-                elif self._container.is_mp4 and self._start > 0 and self._plan.codec != "libopus":
-                    # Opus carries its delay in its own header, decoders skip it by themselves.
+                elif self._container.is_mp4 and self._start > 0:
                     self.edit_priming = self.priming
             if self._skip:
                 self._skip -= 1

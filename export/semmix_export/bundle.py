@@ -1,0 +1,136 @@
+"""From a checkpoint to a bundle: graphs, golden tensors, and the proof that they agree."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save as save_safetensors
+
+import semmix
+from semmix.bundle import Bundle, write_bundle
+from semmix.errors import ParityError
+from semmix.nn import EdgeSemMix
+from semmix.training.checkpoint import Checkpoint
+from semmix_export.graphs import example_inputs, export_context, export_highlighter
+
+MIN_SNR_DB = 90.0
+"""Float32 graphs differ from eager only by the order of sums: 24 bits leave far more than this."""
+
+
+def snr_db(reference: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Signal-to-difference ratio in dB; capped at 200 for equal arrays."""
+    signal = float(np.sum(np.square(reference, dtype=np.float64)))
+    noise = float(np.sum(np.square(reference.astype(np.float64) - other)))
+    return min(200.0, 10.0 * float(np.log10(signal / max(noise, 1e-300) + 1e-30)))
+
+
+def export_bundle(
+    checkpoint: Checkpoint,
+    path: Path,
+    *,
+    model_card: str,
+    provenance: dict[str, object] | None = None,
+    overwrite: bool = False,
+) -> Bundle:
+    """Export a checkpoint's averaged weights and write a bundle that ONNX Runtime agrees on.
+
+    Args:
+        checkpoint: from `semmix.training.checkpoint.load_checkpoint`.
+        path: folder to make.
+        model_card: text for people: data, licences, metrics, limits.
+        provenance: more facts to keep beside the training settings.
+        overwrite: replace an older bundle.
+
+    Raises:
+        ParityError: ONNX Runtime and PyTorch differ by more than the gate allows.
+        UsageError: the path is taken.
+    """
+    network = checkpoint.network()
+    spec = network.config.spec()
+    with tempfile.TemporaryDirectory() as folder:
+        context, highlighter = Path(folder) / "context.onnx", Path(folder) / "highlighter.onnx"
+        export_context(network, context)
+        export_highlighter(network, highlighter)
+        context_bytes, highlighter_bytes = context.read_bytes(), highlighter.read_bytes()
+    golden, parity = _prove(network, context_bytes, highlighter_bytes)
+    config = json.loads(json.dumps(asdict(network.config)))
+    facts = {
+        "config": config,
+        "training": {"step": checkpoint.step, **checkpoint.settings},
+        "versions": {
+            "semmix-rt": semmix.__version__,
+            "torch": torch.__version__,
+            "onnx": onnx.__version__,
+            "onnxruntime": onnxruntime.__version__,
+        },
+        **(provenance or {}),
+    }
+    weights = {k: v.contiguous() for k, v in network.state_dict().items()}
+    return write_bundle(
+        path,
+        spec,
+        context=context_bytes,
+        highlighters={"fp32": highlighter_bytes},
+        golden=golden,
+        model_card=model_card,
+        provenance=facts,
+        parity={"fp32": parity},
+        network=save_safetensors(weights),
+        overwrite=overwrite,
+    )
+
+
+def _prove(
+    network: EdgeSemMix, context: bytes, highlighter: bytes
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, object]]:
+    """Run both graphs beside PyTorch on seeded inputs at two batches.
+
+    Raises:
+        ParityError: outside the gate.
+    """
+    spec = network.config.spec()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    providers = ["CPUExecutionProvider"]
+    context_session = onnxruntime.InferenceSession(context, options, providers=providers)
+    session = onnxruntime.InferenceSession(highlighter, options, providers=providers)
+    generator = torch.Generator().manual_seed(1)
+    embeddings = torch.nn.functional.normalize(
+        torch.randn(5, len(spec.cue_types), spec.embedding_dim, generator=generator), dim=-1
+    )
+    golden = {"embeddings": embeddings.numpy()}
+    with torch.inference_mode():
+        tokens = network.context_encoder(embeddings).numpy()
+        golden["encoded"] = tokens
+        worst = snr_db(tokens, context_session.run(None, {"embeddings": golden["embeddings"]})[0])
+        largest = 0.0
+        for batch in (1, 3):
+            inputs = example_inputs(spec, batch, seed=batch)
+            expected = [t.numpy() for t in network(*inputs.values())]
+            arrays = {k: v.numpy() for k, v in inputs.items()}
+            got = session.run(None, arrays)
+            for reference, other in zip(expected, got, strict=True):
+                worst = min(worst, snr_db(reference, other))
+            largest = max(largest, float(np.abs(expected[0] - got[0]).max()))
+            if batch == 1:
+                golden.update(arrays)
+                golden["mask"] = expected[0]
+    if worst < MIN_SNR_DB:
+        raise ParityError(
+            f"ONNX Runtime differs from PyTorch ({worst:.1f} dB, at least {MIN_SNR_DB:.0f} dB is "
+            "needed): report this with the versions that `semmix-rt env` prints"
+        )
+    return golden, {
+        "passed": True,
+        "against": f"torch {torch.__version__} eager fp32",
+        "snr_db": round(worst, 1),
+        "mask_max_difference": largest,
+    }

@@ -1,0 +1,1 @@
+"""What single pictures show, measured."""

@@ -1,0 +1,93 @@
+"""`semmix-rt train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("train")
+@click.option(
+    "--stems",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder with speech/, music/ and effects/; all mixes are made from it.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Checkpoint to write (.safetensors); saved every few minutes, on Ctrl-C and at the end.",
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    help="Checkpoint to go on from; its settings win, so the run goes on exactly.",
+)
+@click.option("--preset", default="edge", show_default=True, help="Size of a new network.")
+@click.option("--steps", default=12_000, show_default=True, help="Steps in all, resumed included.")
+@click.option("--batch", default=4, show_default=True, help="Clips in a step.")
+@click.option("--clip-s", default=7.0, show_default=True, help="Seconds of a clip.")
+@click.option("--learning-rate", default=1.5e-3, show_default=True, help="Peak of AdamW's rate.")
+@click.option("--seed", default=1, show_default=True, help="Fixes the start and every batch.")
+@click.option("--threads", type=int, help="CPU threads of PyTorch; all cores by default.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing checkpoint.")
+def command(
+    stems: Path,
+    output: Path,
+    resume: Path | None,
+    preset: str,
+    steps: int,
+    batch: int,
+    clip_s: float,
+    learning_rate: float,
+    seed: int,
+    threads: int | None,
+    overwrite: bool,
+) -> None:
+    """Train a network on a folder of stems.
+
+    Every batch follows from the seed and the step alone: a run that was stopped and resumed ends
+    with the same weights as one that was not.
+    """
+    import torch
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from semmix.errors import UsageError
+    from semmix.nn import PRESETS
+    from semmix.training.trainer import Progress as Step
+    from semmix.training.trainer import Trainer, TrainSettings
+
+    if preset not in PRESETS:
+        raise UsageError(f"there is no preset {preset!r}: use one of {', '.join(PRESETS)}")
+    if min(steps, batch) < 1 or not 0.5 <= clip_s <= 60.0:
+        raise UsageError("give at least 1 step, 1 clip a step, and clips of 0.5 to 60 s")
+    if output.exists() and output != resume and not overwrite:
+        raise UsageError(f"{output} exists: give another name, --resume it, or --overwrite")
+    if threads:
+        torch.set_num_threads(threads)
+    settings = TrainSettings(
+        steps=steps, batch=batch, clip_s=clip_s, learning_rate=learning_rate, seed=seed
+    )
+    trainer = Trainer(stems, settings, preset, resume)
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        TextColumn("step {task.completed:.0f}/{task.total:.0f}  {task.fields[note]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=steps, completed=trainer.step, note="")
+        mean = 0.0
+
+        def show(step: Step) -> None:
+            nonlocal mean
+            mean = step.loss if mean == 0.0 else 0.98 * mean + 0.02 * step.loss
+            note = f"loss {mean:.3f}  {step.audio_s / step.elapsed_s:.0f}x real time"
+            bar.update(task, completed=step.step, note=note)
+
+        trainer.run(output, show)
+    click.echo(f"{output}: step {trainer.step}, loss {mean:.3f}")
