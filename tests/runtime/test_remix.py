@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -262,8 +263,6 @@ def test_a_network_that_gives_nan_fails_the_run(tmp_path, model, monkeypatch):
 
 
 def test_a_model_of_another_text_encoder_is_refused(tmp_path):
-    from dataclasses import replace
-
     foreign = make_bundle(tmp_path / "foreign", replace(remix_spec(), text_encoder="other/1"))
     source = film(tmp_path / "in.mp4")
     with nothing_left(tmp_path), pytest.raises(ModelFormatError, match="text encoder 'other/1'"):
