@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from semmix.errors import VerificationError
 
@@ -81,12 +82,12 @@ def _add(moov: bytearray, at: int, width: int, amount: int, path: Path) -> None:
     moov[at : at + width] = value.to_bytes(width, "big")
 
 
-def _top_level(file: object, path: Path) -> tuple[int, int]:
+def _top_level(file: BinaryIO, path: Path) -> tuple[int, int]:
     at = 0
     end = path.stat().st_size
     while at + 8 <= end:
-        file.seek(at)  # type: ignore[attr-defined]
-        head = file.read(16)  # type: ignore[attr-defined]
+        file.seek(at)
+        head = file.read(16)
         size, kind, skip = int.from_bytes(head[:4], "big"), head[4:8], 8
         if size == 1:
             size, skip = int.from_bytes(head[8:16], "big"), 16
@@ -130,5 +131,5 @@ def _handler(moov: bytearray, track: tuple[int, int]) -> bytes:
 
 def _unexpected(path: Path, what: str) -> VerificationError:
     return VerificationError(
-        f"the start of the sound in {path.name} cannot be written exactly ({what}): use .mkv or .mov"
+        f"the start of the sound in {path.name} cannot be written exactly ({what}): use .mkv"
     )

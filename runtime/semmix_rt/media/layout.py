@@ -5,16 +5,26 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from fractions import Fraction
+from math import lcm
+from pathlib import Path
 from typing import Any
 
+import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 from av.stream import Disposition, Stream
 
 from semmix.errors import MediaError
-from semmix_rt.media.codec import AudioPlan, add_audio
-from semmix_rt.media.containers import MP4_FAMILY, Container, open_trial
+from semmix_rt.media.codec import AudioPlan, add_audio, plan_audio
+from semmix_rt.media.containers import (
+    Container,
+    container_for,
+    file_metadata,
+    muxer_options,
+    open_trial,
+    starts_with_index,
+)
 from semmix_rt.media.probe import MediaInfo, as_fraction, codec_name
 from semmix_rt.media.summary import CopiedStream
 
@@ -75,6 +85,7 @@ class Output:
     """The streams of a muxer: the encoded one, the copies by source index, their targets."""
 
     audio: AudioStream
+    audio_position: int
     copies: dict[int, Copying]
     targets: dict[int, Stream]
 
@@ -111,7 +122,7 @@ def choose_streams(
         if moving and not container.audio_only:
             raise MediaError(
                 f"a {container.suffix} file cannot hold the {codec_name(stream)} picture of "
-                f"{info.path} ({reason}): use {info.path.suffix or '.mkv'} or .mkv"
+                f"{info.path} ({reason}): {_picture_home(source, stream, info, container)}"
             )
         dropped.append(
             f"stream {stream.index} ({stream.type}, {codec_name(stream)}) was left out: a "
@@ -134,13 +145,16 @@ def build_output(
         ValueError, FFmpegError: the container refuses a stream.
     """
     audio: AudioStream | None = None
+    audio_position = 0
+    target: Stream
     copies: dict[int, Copying] = {}
     targets: dict[int, Stream] = {}
     same_family = container.is_mp4 and "mp4" in source.format.name
     for position, stream in enumerate(streams):
         tags = dict(stream.metadata)
         if stream.index == audio_index:
-            audio = target = add_audio(out, plan)
+            target = audio = add_audio(out, plan)
+            audio_position = position
             tags = {k: v for k, v in tags.items() if not k.upper().startswith(_STALE_TAGS)}
         else:
             target = out.add_stream_from_template(stream, opaque=True)
@@ -153,7 +167,64 @@ def build_output(
         target.metadata.update(tags)
     if audio is None:
         raise ValueError(f"stream {audio_index} is not among the streams to write")
-    return Output(audio, copies, targets)
+    return Output(audio, audio_position, copies, targets)
+
+
+def open_output(
+    path: Path,
+    source: InputContainer,
+    info: MediaInfo,
+    container: Container,
+    plan: AudioPlan,
+    shift: Fraction,
+) -> OutputContainer:
+    """A muxer for `path` with the source's tags and chapters; nothing is written yet."""
+    tags = file_metadata(source.metadata)
+    same_family = container.is_mp4 and "mp4" in info.container
+    options = muxer_options(
+        container,
+        sample_rate_hz=plan.sample_rate_hz,
+        video_timescale=video_timescale(source),
+        metadata=tags,
+        faststart=same_family and starts_with_index(info.path),
+    )
+    out = av.open(
+        str(path.absolute()),
+        "w",
+        format=container.name,
+        metadata_errors="surrogateescape",
+        container_options=options,
+    )
+    out.metadata.update(tags)
+    chapters = source.chapters()
+    for chapter in chapters:
+        ticks = round(shift / as_fraction(chapter["time_base"]))
+        chapter["start"] -= ticks
+        chapter["end"] -= ticks
+    out.set_chapters(chapters)
+    return out
+
+
+def common_shift(info: MediaInfo, container: Container) -> Fraction:
+    """Seconds to subtract from all timestamps: a broadcast clock means nothing elsewhere.
+
+    0 between files of one family. A multiple of every coarse time base, so that no stream is
+    rounded against another.
+    """
+    start_s = info.start_s or 0.0
+    families = ((container.is_mp4, "mp4"), (container.is_matroska, "matroska"))
+    same = any(mine and name in info.container for mine, name in families)
+    if same or container.name == info.container or start_s <= 0.0:
+        return Fraction(0)
+    step = Fraction(1, 1000)
+    for stream in info.streams:
+        if stream.time_base > step and stream.kind in ("audio", "video"):
+            base = stream.time_base
+            step = Fraction(
+                lcm(step.numerator * base.denominator, base.numerator * step.denominator),
+                step.denominator * base.denominator,
+            )
+    return int(Fraction(start_s) / step) * step
 
 
 def video_timescale(source: InputContainer) -> int | None:
@@ -174,8 +245,11 @@ def _refusal(
     container: Container,
     plan: AudioPlan,
 ) -> str | None:
-    if container.name in MP4_FAMILY and any(s.type == "attachment" for s in streams):
+    if container.is_mp4 and any(s.type == "attachment" for s in streams):
         return "no attachments"
+    start_codes = container.name != "avi" or source.format.name == "avi"
+    if not start_codes and any(codec_name(s) in ("h264", "hevc") for s in streams):
+        return "H.264 and HEVC need start codes there"
     out = open_trial(container)
     try:
         build_output(out, streams, audio_index, plan, container, source)
@@ -193,6 +267,24 @@ def _keep_tag(source: Stream, target: Stream) -> None:
         return
     if tag.strip("\0"):
         target.codec_context.codec_tag = tag
+
+
+def _picture_home(
+    source: InputContainer, stream: Stream, info: MediaInfo, container: Container
+) -> str:
+    """Which containers hold this picture together with some sound."""
+    fitting = []
+    for suffix in (".mkv", ".mov", ".avi", ".ts"):
+        other = container_for(Path(f"any{suffix}"))
+        sound = next(s for s in info.audio_streams if s.decodable)
+        try:
+            plan = plan_audio(info, sound, other)
+        except MediaError:
+            continue
+        streams = sorted([stream, source.streams[sound.index]], key=lambda s: s.index)
+        if other != container and _refusal(source, streams, sound.index, other, plan) is None:
+            fitting.append(suffix)
+    return f"write {' or '.join(fitting)}" if fitting else "convert the picture first"
 
 
 def _home_of(stream: Stream, container: Container) -> str:

@@ -7,9 +7,8 @@ and doubles travel as float64.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
-import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from numpy.typing import NDArray
@@ -42,18 +41,18 @@ def to_float(frame: AudioFrame, channels: int, dtype: FloatDtype) -> Float:
     count = frame.samples
     if frame.format.is_planar:
         # `planes` may list more than there are channels (8 and more), hence the slice.
-        planes = [np.frombuffer(p, source, count) for p in frame.planes[:channels]]
+        planes = [_view(p, source, count) for p in frame.planes[:channels]]
         raw = np.stack(planes)
     else:
-        flat = np.frombuffer(frame.planes[0], source, count * channels)
+        flat = _view(frame.planes[0], source, count * channels)
         raw = np.ascontiguousarray(flat.reshape(count, channels).T)
+    block: Any = raw.astype(dtype, copy=source.kind != "f")
     if source.kind == "f":
-        return raw.astype(dtype, copy=False)
-    block: Float = raw.astype(dtype)
+        return cast(Float, block)
     if kind == "u8":
         block -= 128.0
     block *= 2.0 ** (1 - 8 * source.itemsize)
-    return block
+    return cast(Float, block)
 
 
 def from_float(
@@ -76,7 +75,7 @@ def from_float(
         data: NDArray[Any] = np.asarray(block, dtype=target)
     else:
         # 32-bit values exceed float32's 24-bit significand: round and clip in float64.
-        wide = block.astype(np.float64 if bits > 24 else block.dtype)
+        wide: Any = block.astype(np.float64 if bits > 24 else block.dtype)
         wide *= 2.0 ** (bits - 1)
         np.rint(wide, out=wide)
         low, high = -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1.0
@@ -87,13 +86,7 @@ def from_float(
         else:
             data = wide.astype(target)
             data <<= 8 * target.itemsize - bits
-    count = block.shape[1]
-    frame = av.AudioFrame(format=sample_format, layout=layout, samples=count)
-    if frame.format.is_planar:
-        for plane, row in zip(frame.planes, data, strict=False):
-            plane.update(np.ascontiguousarray(row))
-    else:
-        frame.planes[0].update(np.ascontiguousarray(data.T))
+    frame = _frame(data, sample_format, layout)
     frame.sample_rate = sample_rate_hz
     frame.time_base = Fraction(1, sample_rate_hz)
     frame.pts = first
@@ -102,34 +95,45 @@ def from_float(
 
 def silence(like: AudioFrame, channels: int, samples: int) -> AudioFrame:
     """A silent frame in the format, layout and rate of `like`."""
-    rows = _raw(like, channels)
-    value = 128 if _kind(like.format.name) == "u8" else 0
-    return _frame(np.full((channels, samples), value, rows.dtype), like)
+    kind = _kind(like.format.name)
+    rows = np.full((channels, samples), 128 if kind == "u8" else 0, _DTYPES[kind])
+    return _alike(rows, like)
 
 
 def without_head(frame: AudioFrame, channels: int, samples: int) -> AudioFrame:
     """`frame` without its first `samples`."""
-    return _frame(_raw(frame, channels)[:, samples:], frame)
-
-
-def _raw(frame: AudioFrame, channels: int) -> NDArray[Any]:
     dtype = np.dtype(_DTYPES[_kind(frame.format.name)])
     if frame.format.is_planar:
-        planes = frame.planes[:channels]
-        return np.stack([np.frombuffer(p, dtype, frame.samples) for p in planes])
-    flat = np.frombuffer(frame.planes[0], dtype, frame.samples * channels)
-    return flat.reshape(-1, channels).T
-
-
-def _frame(rows: NDArray[Any], like: AudioFrame) -> AudioFrame:
-    frame = av.AudioFrame(format=like.format.name, layout=like.layout, samples=rows.shape[1])
-    if frame.format.is_planar:
-        for plane, row in zip(frame.planes, rows, strict=False):
-            plane.update(np.ascontiguousarray(row))
+        rows = np.stack([_view(p, dtype, frame.samples) for p in frame.planes[:channels]])
     else:
-        frame.planes[0].update(np.ascontiguousarray(rows.T))
+        rows = _view(frame.planes[0], dtype, frame.samples * channels).reshape(-1, channels).T
+    return _alike(rows[:, samples:], frame)
+
+
+def _alike(rows: NDArray[Any], like: AudioFrame) -> AudioFrame:
+    frame = _frame(rows, like.format.name, like.layout)
     frame.sample_rate = like.sample_rate
     return frame
+
+
+def _frame(rows: NDArray[Any], sample_format: str, layout: Any) -> AudioFrame:
+    """A frame of the raw samples `rows` `[C, n]`."""
+    frame = AudioFrame(format=sample_format, layout=layout, samples=rows.shape[1])
+    if frame.format.is_planar:
+        # `planes` may list more than there are channels (8 and more): stop at the last row.
+        for plane, row in zip(frame.planes, rows, strict=False):
+            _fill(plane, row)
+    else:
+        _fill(frame.planes[0], rows.T)
+    return frame
+
+
+def _fill(plane: Any, samples: NDArray[Any]) -> None:
+    plane.update(np.ascontiguousarray(samples))
+
+
+def _view(plane: Any, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+    return np.frombuffer(plane, dtype, count)
 
 
 def _kind(sample_format: str) -> str:

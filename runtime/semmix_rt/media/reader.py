@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import av
 import numpy as np
 from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
@@ -65,7 +65,7 @@ class AudioReader:
         self.overlaps = self.overlap_samples = 0
         self.bad_values = 0
 
-    def feed(self, packet: Packet | None) -> Iterator[Float]:
+    def feed(self, packet: Packet[Any] | None) -> Iterator[Float]:
         """Decode one packet, or with `None` flush the decoder, and yield the full blocks.
 
         Raises:
@@ -145,7 +145,7 @@ class AudioReader:
         block = to_float(frame, self._channels, self.dtype)
         if frame.format.name.startswith(("flt", "dbl")) and not np.isfinite(block).all():
             self.bad_values += int(np.count_nonzero(~np.isfinite(block)))
-            block = np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+            np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         self.samples += block.shape[1]
         return block
 
@@ -170,9 +170,3 @@ class AudioReader:
             f"the sound's timestamps in {self._path} jump by {samples / rate:+.1f} s at "
             f"{self._position / rate:.3f} s: the file is damaged or was joined wrongly, remux it"
         )
-
-
-def decoder_name(stream: AudioStream) -> str:
-    """The decoder that runs, for messages."""
-    context: av.CodecContext = stream.codec_context
-    return context.name

@@ -44,14 +44,17 @@ class TransferSummary:
         copied: the packet-copied streams.
         dropped: one sentence for each stream the output container cannot hold.
         audio_index: index of the processed stream in the source.
+        audio_output_index: its index in the target.
         codec: codec the processed stream was encoded with.
         bit_rate_bps: bit rate asked of the encoder, `None` for lossless codecs.
-        sample_rate_hz: rate of the processed stream, in and out.
+        sample_rate_hz: rate of the processed stream.
+        encoded_sample_rate_hz: rate it is stored with; another one for Opus only.
         channels: channels of the processed stream, in and out.
         layout: channel layout of the processed stream.
         samples: samples per channel, read and written.
         duration_s: `samples / sample_rate_hz`.
-        start_s: where the processed stream starts on the container's timeline.
+        start_s: where the processed stream starts on the source's timeline.
+        lead_s: silence written before it, where the target cannot say that sound starts later.
         gaps_filled: gaps in the source's timestamps that were filled with silence.
         gap_samples: silence inserted for them.
         overlaps_trimmed: places where timestamps overlapped.
@@ -68,14 +71,17 @@ class TransferSummary:
     copied: tuple[CopiedStream, ...]
     dropped: tuple[str, ...]
     audio_index: int
+    audio_output_index: int
     codec: str
     bit_rate_bps: int | None
     sample_rate_hz: int
+    encoded_sample_rate_hz: int
     channels: int
     layout: str
     samples: int
     duration_s: float
     start_s: float
+    lead_s: float
     gaps_filled: int
     gap_samples: int
     overlaps_trimmed: int

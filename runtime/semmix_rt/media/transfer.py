@@ -11,49 +11,43 @@ queues between them are bounded, so memory does not grow with the file.
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from threading import Lock, Thread
 from types import TracebackType
 
-import av
 import numpy as np
+from av.audio.stream import AudioStream
 from av.error import FFmpegError
 from av.packet import Packet
+from av.stream import Discard, Stream
 from numpy.typing import NDArray
 
 from semmix.errors import MediaError, SemMixError, UsageError
 from semmix_rt.media.codec import AudioPlan, plan_audio
-from semmix_rt.media.containers import (
-    container_for,
-    file_metadata,
-    muxer_options,
-    starts_with_index,
-)
+from semmix_rt.media.containers import container_for
 from semmix_rt.media.edits import cut_priming
-from semmix_rt.media.layout import build_output, choose_streams, video_timescale
+from semmix_rt.media.layout import build_output, choose_streams, common_shift, open_output
+from semmix_rt.media.outcome import Outcome
 from semmix_rt.media.pipe import Broken, Pipe
 from semmix_rt.media.probe import (
     AudioStreamInfo,
     MediaInfo,
-    as_fraction,
     describe,
     open_input,
     pick_audio_stream,
 )
 from semmix_rt.media.reader import AudioReader
 from semmix_rt.media.summary import TransferSummary
-from semmix_rt.media.verify import Expected, verify_transfer
+from semmix_rt.media.target import check_target, create_temporary, write_error
+from semmix_rt.media.verify import verify_transfer
 from semmix_rt.media.writer import AudioWriter
 
 Block = NDArray[np.float32] | NDArray[np.float64]
 
 _READ_AHEAD_BYTES = 8 << 20
 _WRITE_BEHIND_BYTES = 32 << 20
-_LONGEST_FRAME_SAMPLES = 4608  # FLAC's; AAC has 1024, MP3 1152
 _BATCH_PACKETS = 64
 _BATCH_BYTES = 1 << 20
 
@@ -119,7 +113,7 @@ class Transfer:
         try:
             self.info = describe(self._input, self._source_path)
             self.audio = pick_audio_stream(self.info, audio_stream)
-            _check_target(self._source_path, self._target, overwrite)
+            check_target(self._source_path, self._target, overwrite)
             self._container = container_for(self._target)
             self.plan = plan_audio(self.info, self.audio, self._container, codec, bit_rate_bps)
             streams, dropped = choose_streams(
@@ -133,14 +127,15 @@ class Transfer:
         self.sample_rate_hz = self.audio.sample_rate_hz
         self.channels = self.audio.channels
         duration_s = self.audio.duration_s or self.info.duration_s
-        self.expected_samples = duration_s and round(duration_s * self.sample_rate_hz)
+        self.expected_samples = round(duration_s * self.sample_rate_hz) if duration_s else None
         stream = self._input.streams[self.audio.index]
+        assert isinstance(stream, AudioStream)
         block_samples = max(1, round(block_s * self.sample_rate_hz))
         self._reader = AudioReader(stream, self.audio, block_samples, self._source_path)
         self.dtype = self._reader.dtype
-        self._shift = self._common_shift()
+        self._shift = common_shift(self.info, self._container)
         self._blocks: Pipe[Block] = Pipe(_READ_AHEAD_BYTES)
-        self._out: Pipe[list[Packet] | Block] = Pipe(_WRITE_BEHIND_BYTES)
+        self._out: Pipe[list[Packet[Stream]] | Block] = Pipe(_WRITE_BEHIND_BYTES)
         self._threads: list[Thread] = []
         self._lock = Lock()
         self._failure: BaseException | None = None
@@ -148,6 +143,7 @@ class Transfer:
         self._temporary: Path | None = None
         self._written = 0
         self._peak = 0.0
+        self._exhausted = False
         self._state = "new"
 
     def blocks(self) -> Iterator[Block]:
@@ -166,6 +162,7 @@ class Transfer:
                 self._raise_failure()
                 return
             if block is None:
+                self._exhausted = True
                 return
             yield block
 
@@ -199,10 +196,11 @@ class Transfer:
             MediaError: encoding or muxing failed, or not as much was written as read.
             VerificationError: the written file is not what was meant to be written.
         """
-        if self._state == "new":
-            self._start()
-        if self._state != "running":
-            raise RuntimeError(f"a transfer that is {self._state} cannot be finished")
+        if not self._exhausted or self._state != "running":
+            state, _ = self._state, self.abort()
+            raise RuntimeError(
+                f"a transfer can be finished once its blocks are read to the end (it is {state})"
+            )
         try:
             self._out.end()
             for thread in self._threads:
@@ -218,20 +216,21 @@ class Transfer:
             assert temporary is not None
             if self._writer.edit_priming:
                 self._cut_priming(temporary)
-            verify_transfer(temporary, self._expected())
+            outcome = self._outcome()
+            verify_transfer(temporary, outcome.expected())
             if self._target.exists() and not self._overwrite:
                 raise UsageError(f"{self._target} appeared meanwhile: choose another output name")
-            os.replace(temporary, self._target)
+            temporary.replace(self._target)
         except OSError as exc:
             self.abort()
-            raise _write_error(self._target, exc) from exc
+            raise write_error(self._target, exc) from exc
         except BaseException:
             self.abort()
             raise
         self._temporary = None
         self._state = "finished"
         self._input.close()
-        return self._summary()
+        return outcome.summary()
 
     def abort(self) -> None:
         """Stop the threads and remove the temporary file; may be called at any time."""
@@ -274,7 +273,7 @@ class Transfer:
         copies, targets = self._built.copies, self._built.targets
         reader, shift = self._reader, self._shift
         ticks = {i: round(shift / c.time_base) for i, c in copies.items()}
-        batch: list[Packet] = []
+        batch: list[Packet[Stream]] = []
         batch_bytes = 0
         packets = self._input.demux(self._streams)
         while True:
@@ -348,8 +347,10 @@ class Transfer:
 
     def _begin(self) -> None:
         rate = self.sample_rate_hz
-        origin = round(((Fraction(self.info.start_s or 0)) - self._shift) * rate)
         start = self._reader.start_sample - round(self._shift * rate)
+        origin = start
+        if sum(s.kind in ("audio", "video") for s in self.info.streams) > 1:
+            origin = round((Fraction(self.info.start_s or 0) - self._shift) * rate)
         for packet in self._writer.begin(start, origin):
             self._output.mux_one(packet)
 
@@ -363,35 +364,11 @@ class Transfer:
     # Setting up and winding up, on the caller's thread.
 
     def _start(self) -> None:
-        temporary = self._target.with_name(
-            f".{self._target.stem}.{secrets.token_hex(4)}.part{self._target.suffix}"
-        )
+        self._temporary = create_temporary(self._target)
         try:
-            temporary.open("xb").close()
-        except OSError as exc:
-            self.abort()
-            raise _write_error(self._target, exc) from exc
-        self._temporary = temporary
-        tags = file_metadata(self._input.metadata)
-        options = muxer_options(
-            self._container,
-            sample_rate_hz=self.plan.sample_rate_hz,
-            video_timescale=video_timescale(self._input),
-            metadata=tags,
-            faststart=self._container.is_mp4
-            and "mp4" in self.info.container
-            and starts_with_index(self._source_path),
-        )
-        try:
-            self._output = av.open(
-                str(temporary.absolute()),
-                "w",
-                format=self._container.name,
-                metadata_errors="surrogateescape",
-                container_options=options,
+            self._output = open_output(
+                self._temporary, self._input, self.info, self._container, self.plan, self._shift
             )
-            self._output.metadata.update(tags)
-            self._output.set_chapters(_moved(self._input.chapters(), self._shift))
             self._built = build_output(
                 self._output,
                 self._streams,
@@ -402,15 +379,17 @@ class Transfer:
             )
         except (FFmpegError, ValueError) as exc:
             self.abort()
-            raise MediaError(f"{self._target} cannot be written: {exc}") from exc
-        stream = self._built.audio
-        self._audio_output_index = stream.index
+            raise write_error(self._target, exc) from exc
         self._writer = AudioWriter(
-            stream, self.plan, self._container, self.audio, split=len(self._streams) > 1
+            self._built.audio,
+            self.plan,
+            self._container,
+            self.audio,
+            split=len(self._streams) > 1,
         )
-        for stream_in in self._input.streams:
-            if all(stream_in.index != s.index for s in self._streams):
-                stream_in.discard = av.stream.Discard.all
+        for stream in self._input.streams:
+            if all(stream.index != kept.index for kept in self._streams):
+                stream.discard = Discard.all
         self._state = "running"
         for name, work in (("read", self._read), ("write", self._write)):
             thread = Thread(target=work, name=f"semmix-{name}", daemon=True)
@@ -429,158 +408,32 @@ class Transfer:
             raise RuntimeError("the transfer was aborted")
         if isinstance(exc, SemMixError) or not isinstance(exc, (FFmpegError, OSError, ValueError)):
             raise exc
-        raise _write_error(self._target, exc) from exc
-
-    def _common_shift(self) -> Fraction:
-        """What to subtract from all timestamps: a broadcast clock means nothing elsewhere."""
-        family = self._container.is_mp4 and "mp4" in self.info.container
-        family = family or (self._container.is_matroska and "matroska" in self.info.container)
-        family = family or self._container.name == self.info.container
-        start_s = self.info.start_s or 0.0
-        if family or len(self._streams) < 2 or start_s <= 0.0:
-            return Fraction(0)
-        # Whole milliseconds, so that no stream is rounded against another.
-        return Fraction(int(start_s * 1000), 1000)
+        raise write_error(self._target, exc) from exc
 
     def _cut_priming(self, temporary: Path) -> None:
-        kinds = [s.type for s in self._streams]
-        before = kinds[: self._audio_output_index].count("audio")
+        before = [k.type for k in self._streams[: self._built.audio_position]].count("audio")
         priming = self._writer.edit_priming
+        # The movie's time scale is the sound's own sample rate, see `muxer_options`.
         cut_priming(temporary, before, priming, priming)
 
-    def _expected(self) -> Expected:
-        writer, rate = self._writer, self.plan.sample_rate_hz
-        frame = 0 if self.plan.is_pcm else _LONGEST_FRAME_SAMPLES
-        visible = self._container.name == "mpegts"
-        start = Fraction(self._reader.start_sample, self.sample_rate_hz)
-        sample_bytes = self.plan.sample_bytes
-        total = writer.samples + writer.lead_samples
-        return Expected(
+    def _outcome(self) -> Outcome:
+        return Outcome(
+            info=self.info,
+            audio=self.audio,
+            plan=self.plan,
+            container=self._container,
+            target=self._target,
             copies=tuple(self._built.copies.values()),
-            repackaged=self._repackaged(),
-            audio_output_index=self._audio_output_index,
-            audio_start_s=float(start) if self._container.has_start else None,
-            audio_s=(writer.samples / self.sample_rate_hz) + writer.lead_samples / rate,
-            audio_bytes=sample_bytes and total * self.channels * sample_bytes,
-            slack_s=2 * frame / rate,
-            visible_delay_s=writer.priming / rate if visible else 0.0,
-        )
-
-    def _repackaged(self) -> frozenset[int]:
-        """Copies whose payload the muxer may rewrite: start codes become lengths and back."""
-        families = (
-            {"mp4", "matroska", "flv"},
-            {"mpegts", "mpeg", "avi", "h264", "hevc"},
-        )
-        source = self.info.container
-        own = next((f for f in families if any(n in source for n in f)), set())
-        if self._container.is_mp4 or self._container.is_matroska:
-            mine = families[0]
-        else:
-            mine = families[1]
-        if own is mine:
-            return frozenset()
-        rewritten = {"h264", "hevc", "vvc", "aac", "av1", "vp9", "mpeg4"}
-        return frozenset(
-            c.output_index for c in self._built.copies.values() if c.codec in rewritten
-        )
-
-    def _summary(self) -> TransferSummary:
-        reader, writer = self._reader, self._writer
-        return TransferSummary(
-            source=str(self._source_path),
-            target=str(self._target),
-            container=self._container.name,
-            copied=tuple(c.summary() for c in self._built.copies.values()),
             dropped=self.dropped,
-            audio_index=self.audio.index,
-            codec=self.plan.codec,
-            bit_rate_bps=self.plan.bit_rate_bps,
-            sample_rate_hz=self.sample_rate_hz,
-            channels=self.channels,
-            layout=self.audio.layout,
-            samples=reader.samples,
-            duration_s=reader.samples / self.sample_rate_hz,
-            start_s=reader.start_sample / self.sample_rate_hz,
-            gaps_filled=reader.gaps,
-            gap_samples=reader.gap_samples,
-            overlaps_trimmed=reader.overlaps,
-            overlap_samples=reader.overlap_samples,
-            decode_errors=reader.decode_errors,
-            clipped_samples=writer.clipped,
+            reader=self._reader,
+            writer=self._writer,
+            audio_output_index=self._built.audio_position,
             peak=self._peak,
-            warnings=tuple(self._warnings()),
+            early_end=self._early_end,
         )
-
-    def _warnings(self) -> Iterator[str]:
-        reader, rate = self._reader, self.sample_rate_hz
-        yield from self.dropped
-        yield from self.plan.warnings
-        if self._early_end:
-            yield f"{self._early_end}: the output holds what came before"
-        if reader.decode_errors:
-            yield (
-                f"{reader.decode_errors} of {reader.packets} audio packets could not be decoded "
-                "and became silence"
-            )
-        if reader.gaps and not reader.decode_errors:
-            yield (
-                f"{reader.gaps} gaps in the sound's timestamps, {reader.gap_samples / rate:.3f} s "
-                "in all, were filled with silence"
-            )
-        if reader.overlaps:
-            yield (
-                f"{reader.overlaps} overlaps in the sound's timestamps, "
-                f"{reader.overlap_samples / rate:.3f} s in all, were trimmed"
-            )
-        if reader.bad_values:
-            yield f"{reader.bad_values} samples were NaN or infinite and became silence"
-        declared = self.audio.duration_s
-        if declared is not None and reader.samples / rate < declared - 0.5:
-            yield (
-                f"the sound ends at {reader.samples / rate:.1f} s where the file declares "
-                f"{declared:.1f} s: the file may be truncated"
-            )
-        if self._writer.clipped:
-            yield (
-                f"{self._writer.clipped} samples were beyond full scale (peak {self._peak:.2f}) "
-                "and were clipped"
-            )
-
-
-def _check_target(source: Path, target: Path, overwrite: bool) -> None:
-    if target.is_dir():
-        raise UsageError(f"the output {target} is a folder: name a file in it")
-    folder = target.absolute().parent
-    if not folder.is_dir():
-        raise UsageError(f"the folder {folder} does not exist: make it first")
-    if target.exists():
-        if os.path.samefile(source, target):
-            raise UsageError(f"the output {target} is the input: choose another name")
-        if not overwrite:
-            raise UsageError(f"{target} exists: choose another name or allow overwriting")
-    if not os.access(folder, os.W_OK):
-        raise MediaError(f"the folder {folder} cannot be written to: choose another output folder")
-
-
-def _write_error(target: Path, exc: BaseException) -> MediaError:
-    reason = getattr(exc, "strerror", None) or str(exc)
-    return MediaError(f"{target} cannot be written ({reason}): nothing was left behind")
 
 
 def _join(thread: Thread) -> None:
     """Wait, but let Ctrl-C through on every platform."""
     while thread.is_alive():
         thread.join(0.2)
-
-
-def _moved(chapters: list[dict[str, object]], shift: Fraction) -> list[dict[str, object]]:
-    if not shift:
-        return chapters
-    moved = []
-    for chapter in chapters:
-        ticks = round(shift / as_fraction(chapter["time_base"]))
-        start, end = chapter["start"], chapter["end"]
-        assert isinstance(start, int) and isinstance(end, int)
-        moved.append({**chapter, "start": start - ticks, "end": end - ticks})
-    return moved

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from av.container import InputContainer
 from av.error import FFmpegError
+from av.stream import Stream
 
 from semmix.errors import MediaError, VerificationError
 from semmix_rt.media.layout import Copying
 from semmix_rt.media.probe import as_fraction, open_input
 
-_CLOCK_S = 0.001
+_CLOCK_S = 0.0005
+_EPSILON_S = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Expected:
         audio_s: its length.
         audio_bytes: its payload, where that is known exactly (PCM).
         slack_s: what encoder delay and padding may add at either end.
+        late_starts: pictures may start later than 0; AVI shows the first frame at 0 always.
         visible_delay_s: encoder delay that the container shows as an earlier start.
     """
 
@@ -37,6 +41,7 @@ class Expected:
     audio_s: float
     audio_bytes: int | None
     slack_s: float
+    late_starts: bool
     visible_delay_s: float
 
 
@@ -64,7 +69,7 @@ def verify_transfer(path: str | Path, expected: Expected) -> float:
         raise VerificationError(f"the written file cannot be read back: {exc}") from exc
 
 
-def _compare(path: Path, written, expected: Expected) -> float:  # type: ignore[no-untyped-def]
+def _compare(path: Path, written: InputContainer, expected: Expected) -> float:
     streams = list(written.streams)
     needed = max([expected.audio_output_index, *(c.output_index for c in expected.copies)])
     if len(streams) <= needed:
@@ -95,7 +100,7 @@ def _compare(path: Path, written, expected: Expected) -> float:  # type: ignore[
     for copy in expected.copies:
         seen = found[copy.output_index]
         _same_packets(path, copy, seen, copy.output_index in expected.repackaged)
-        shift = _shift(path, copy, seen)
+        shift = _shift(path, copy, seen, expected.late_starts)
         if shift is not None:
             shifts.append(shift)
     if expected.audio_bytes is None:
@@ -123,17 +128,22 @@ def _same_packets(path: Path, copy: Copying, seen: Copying, repackaged: bool) ->
         raise VerificationError(f"{what} differs between {path.name} and the source")
 
 
-def _shift(path: Path, copy: Copying, seen: Copying) -> tuple[float, float] | None:
-    """How much later the stream starts than in the source, and the coarser clock, in seconds."""
+def _shift(
+    path: Path, copy: Copying, seen: Copying, late_starts: bool
+) -> tuple[float, float] | None:
+    """How much later the stream starts than in the source, and its rounding, in seconds."""
     if copy.is_cover:
         return None
     if copy.first is None or copy.last is None or seen.first is None or seen.last is None:
         return None
     base_in, base_out = copy.time_base, seen.time_base
-    clock = float(max(base_in, base_out))
+    # Timestamps are exact unless they had to be rounded to another clock.
+    clock = 0.0 if base_in == base_out else float(base_out)
     shift = float(seen.first * base_out - copy.first * base_in)
     shift_end = float(seen.last * base_out - copy.last * base_in)
-    steady = abs(shift - shift_end) <= 2 * clock
+    if not late_starts:
+        return shift_end, clock
+    steady = abs(shift - shift_end) <= clock + _EPSILON_S
     if base_in == base_out and seen.first == copy.first:
         steady = seen.stamps == copy.stamps
     if not steady:
@@ -143,7 +153,9 @@ def _shift(path: Path, copy: Copying, seen: Copying) -> tuple[float, float] | No
     return shift, clock
 
 
-def _same_length(path, audio, first, end, expected: Expected) -> None:  # type: ignore[no-untyped-def]
+def _same_length(
+    path: Path, audio: Stream, first: int | None, end: int | None, expected: Expected
+) -> None:
     base = as_fraction(audio.time_base)
     length = 0.0 if first is None or end is None else float((end - first) * base)
     if abs(length - expected.audio_s) > expected.slack_s + 2 * float(base) + _CLOCK_S:
@@ -159,7 +171,7 @@ def _in_step(path: Path, shifts: list[tuple[float, float]]) -> float:
         first, first_clock = shifts[0]
         deviation = abs(shift - first)
         worst = max(worst, deviation)
-        if deviation > clock + first_clock + _CLOCK_S:
+        if deviation > (clock + first_clock) / 2 + _CLOCK_S:
             raise VerificationError(
                 f"the streams in {path.name} are {1000 * deviation:.1f} ms out of step with "
                 "the source"

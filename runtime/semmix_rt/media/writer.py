@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import soxr
@@ -63,7 +64,7 @@ class AudioWriter:
         self._primed = False
         self.edit_priming = 0
 
-    def begin(self, start_sample: int, origin_sample: int) -> Iterator[Packet]:
+    def begin(self, start_sample: int, origin_sample: int) -> Iterator[Packet[Any]]:
         """Set the timeline before the first block; may yield packets of leading silence.
 
         Args:
@@ -89,7 +90,7 @@ class AudioWriter:
         if head:
             yield from self._silence(head)
 
-    def encode(self, block: Float) -> Iterator[Packet]:
+    def encode(self, block: Float) -> Iterator[Packet[Any]]:
         """Encode one block."""
         self.samples += block.shape[1]
         if self._resampler is not None:
@@ -97,7 +98,7 @@ class AudioWriter:
             block = np.ascontiguousarray(self._resampler.resample_chunk(chunk).T)
         yield from self._encode(block)
 
-    def finish(self) -> Iterator[Packet]:
+    def finish(self) -> Iterator[Packet[Any]]:
         """Flush resampler and encoder."""
         if self._resampler is not None:
             empty = np.zeros((0, self._source.channels), np.float32)
@@ -115,14 +116,14 @@ class AudioWriter:
         ratio = Fraction(self._plan.sample_rate_hz, self._source.sample_rate_hz)
         return round(samples * ratio)
 
-    def _silence(self, samples: int) -> Iterator[Packet]:
+    def _silence(self, samples: int) -> Iterator[Packet[Any]]:
         step = self._plan.sample_rate_hz
         while samples > 0:
             count = min(samples, step)
             yield from self._encode(np.zeros((self._source.channels, count), np.float32))
             samples -= count
 
-    def _encode(self, block: Float) -> Iterator[Packet]:
+    def _encode(self, block: Float) -> Iterator[Packet[Any]]:
         step = round(self._plan.sample_rate_hz * _PCM_PACKET_S) if self._split else block.shape[1]
         for at in range(0, block.shape[1], max(step, 1)):
             part = block[:, at : at + step]
@@ -139,7 +140,7 @@ class AudioWriter:
             self._encoded += part.shape[1]
             yield from self._timed(self._stream.encode(frame))
 
-    def _timed(self, packets: list[Packet]) -> Iterator[Packet]:
+    def _timed(self, packets: list[Packet[Any]]) -> Iterator[Packet[Any]]:
         for packet in packets:
             if not self._primed and packet.pts is not None:
                 self._primed = True
@@ -155,7 +156,7 @@ class AudioWriter:
                 self._retime(packet)
             yield packet
 
-    def _retime(self, packet: Packet) -> None:
+    def _retime(self, packet: Packet[Any]) -> None:
         assert packet.pts is not None
         if self.edit_priming:
             packet.pts += self.edit_priming
@@ -177,7 +178,7 @@ def _half_up(value: Fraction) -> int:
 
 def _measure_priming(plan: AudioPlan) -> tuple[int, int]:
     """The encoder's delay and frame length in samples."""
-    context = CodecContext.create(plan.codec, "w")
+    context: Any = CodecContext.create(plan.codec, "w")
     context.sample_rate = plan.sample_rate_hz
     context.layout = plan.layout
     context.format = plan.sample_format
