@@ -18,6 +18,7 @@ from semmix.errors import EngineError, UsageError
 from semmix_rt.cue_feed import CueFeed
 from semmix_rt.engines.registry import open_engine
 from semmix_rt.loudness import Loudness, LoudnessMeter, channel_weights
+from semmix_rt.media.containers import container_for
 from semmix_rt.media.probe import AudioStreamInfo, probe
 from semmix_rt.media.summary import TransferSummary
 from semmix_rt.media.transfer import Transfer
@@ -367,18 +368,23 @@ def _channel_weights(audio: AudioStreamInfo) -> list[float] | None:
 
 def _check_sync(summary: TransferSummary, place: SyncProbe) -> SyncReport:
     """Compare where the sound is in the file with where it was in the source."""
-    index = sum(copy.index < summary.audio_index for copy in summary.copied)
-    shift_s = 0.0
+    target = Path(summary.target)
     picture = next((c for c in summary.copied if c.kind == "video" and c.first_s is not None), None)
-    if picture is not None and picture.first_s is not None:
+    written = probe(target)
+    start_s = summary.start_s
+    if not container_for(target).has_start:
+        # Such files begin with their first sample, whatever number it carries (MP3: its delay).
+        start_s = summary.lead_s + (written.start_s or 0.0)
+    elif picture is not None and picture.first_s is not None:
         # Some containers start every stream at another origin: the picture tells which.
-        start_s = probe(summary.target).streams[picture.output_index].start_s
-        shift_s = 0.0 if start_s is None else start_s - picture.first_s
-    start_sample = round((summary.start_s + shift_s) * summary.sample_rate_hz)
+        moved_to_s = written.streams[picture.output_index].start_s
+        start_s += 0.0 if moved_to_s is None else moved_to_s - picture.first_s
     return SyncReport(
         start_s=summary.start_s,
         samples=summary.samples,
-        offset_samples=place.offset_samples(Path(summary.target), index, start_sample),
+        offset_samples=place.offset_samples(
+            target, summary.audio_output_index, round(start_s * summary.sample_rate_hz)
+        ),
     )
 
 

@@ -71,11 +71,7 @@ class SyncProbe:
         heard = self._decode(output, index, first, kept.size + 2 * margin)
         if heard is None:
             return None
-        # Correlate by FFT; only shifts within the margin are candidates.
-        size = 1 << (kept.size + heard.size).bit_length()
-        spectrum = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(kept, size))
-        match = np.fft.irfft(spectrum, size)[: 2 * margin + 1]
-        return int(np.argmax(match)) - margin
+        return closest_shift(heard, kept) - margin
 
     def _decode(
         self, output: Path, index: int, first: int, count: int
@@ -103,3 +99,15 @@ class SyncProbe:
                 if reader.start_sample + position >= first + count:
                     break
         return heard
+
+
+def closest_shift(long: NDArray[np.float32], short: NDArray[np.float32]) -> int:
+    """Where in `long` the signal `short` lies: the shift of least squared difference.
+
+    Unlike the peak of the correlation alone, it is not drawn to louder neighbours.
+    """
+    size = 1 << (short.size + long.size).bit_length()
+    spectrum = np.fft.rfft(long, size) * np.conj(np.fft.rfft(short, size))
+    match = np.fft.irfft(spectrum, size)[: long.size - short.size + 1]
+    energy = np.concatenate(([0.0], np.cumsum(np.square(long, dtype=np.float64))))
+    return int(np.argmin(energy[short.size :] - energy[: -short.size] - 2.0 * match))

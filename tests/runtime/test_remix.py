@@ -41,7 +41,7 @@ def test_the_example_keeps_its_picture_and_gets_another_sound(tmp_path, model):
     assert wet.start_s == dry.start_s
     assert wet.samples.shape[1] >= dry.samples.shape[1]
     change = wet.samples[:, : dry.samples.shape[1]] - dry.samples
-    assert np.sqrt(np.mean(change**2)) > 0.05 * np.sqrt(np.mean(dry.samples**2))
+    assert np.sqrt(np.mean(change**2)) > 0.02 * np.sqrt(np.mean(dry.samples**2))
     assert lag_samples(dry.samples, wet.samples) == 0
 
     report = result.report
@@ -115,7 +115,9 @@ def test_sound_that_starts_later_stays_in_sync(tmp_path, model, suffix, start):
     assert packets_of(result.output)[0].digest == packets_of(source)[0].digest
 
 
-def test_cues_come_from_the_picture_once_and_then_from_the_cache(tmp_path, model):
+def test_cues_come_from_the_picture_once_and_then_from_the_cache(tmp_path, model, monkeypatch):
+    # Other tests read the same picture: only a cache of its own starts empty.
+    monkeypatch.setenv("SEMMIX_CACHE_DIR", str(tmp_path / "cache"))
     source = film(tmp_path / "in.mp4")
     first = semmix_rt.remix(source, tmp_path / "a.wav", model=model)
     second = semmix_rt.remix(source, tmp_path / "b.wav", model=model)
@@ -294,3 +296,21 @@ def test_max_gain_0_changes_nothing(tmp_path, model):
     result = semmix_rt.remix(source, model=model, cues=SHEET, max_gain_db=0.0)
     dry, wet = (soundfile.read(p, dtype="int16")[0].astype(int) for p in (source, result.output))
     assert np.abs(wet - dry).max() <= 1
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mkv", "mp4", "avi", "ts", "mka", "m4a", "mp3"])
+def test_the_report_finds_sync_in_every_container(tmp_path, model, suffix):
+    source = make_media(
+        tmp_path / "in.mov",
+        Sound("pcm_s16le", programme(2.0), start=48_000),
+        frames=75,
+        video_start=12,
+    )
+    codec = "aac" if suffix == "ts" else None
+    result = semmix_rt.remix(
+        source, tmp_path / f"out.{suffix}", model=model, cues=SHEET, audio_codec=codec
+    )
+    sync = result.report.sync
+    assert sync is not None
+    assert sync.offset_samples is not None
+    assert abs(sync.offset_samples) <= 48
