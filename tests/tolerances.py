@@ -37,3 +37,15 @@ ENGINE_MASK = 1e-5
 
 CUDA_MASK = 1e-3
 """Masks of the CUDA provider against the CPU's: TF32 products keep 10 bits of mantissa."""
+
+MATROSKA_TICK_S = 1.0e-3
+"""Matroska stores timestamps in whole milliseconds: picture and sound are rounded each by half."""
+
+MPEGTS_TICK_S = 1 / 90_000
+"""MPEG transport streams count in 90 kHz."""
+
+RESIZE_LEVELS = 2e-3
+"""Resized 8-bit levels: float32 sums of at most a few hundred weighted pixels up to 255."""
+
+PROBABILITY_FLOAT32 = 2e-5
+"""Softmax outputs of small float32 networks: order of summation differs between evaluators."""

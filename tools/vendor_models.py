@@ -3,7 +3,7 @@
     python tools/vendor_models.py [--wheels FOLDER] [--out semmix/assets/models]
 
 Build-time only: the product reads the files this writes. It needs the `export` extra (onnx,
-onnxruntime) and the packages tflite2onnx and h5py.
+onnxruntime) and the packages tflite2onnx and h5py. Every run gives the same bytes.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ def _recipes() -> list[Recipe]:
             licence="MIT",
             inputs={"face": "float32 [1, 1, 64, 64], grey, x / 127.5 - 1"},
             outputs={
-                "probabilities": "float32 [1, 7]: angry, disgust, fear, happy, sad, surprise, neutral"
+                "probabilities": (
+                    "float32 [1, 7]: angry, disgust, fear, happy, sad, surprise, neutral"
+                )
             },
         ),
     ]

@@ -18,7 +18,12 @@ def _from_tflite(published: bytes) -> onnx.ModelProto:
         source, target = Path(folder, "model.tflite"), Path(folder, "model.onnx")
         source.write_bytes(published)
         tflite2onnx.convert(str(source), str(target))
-        return onnx.load(target)
+        model = onnx.load(target)
+    # The converter keeps weights in a set: sorted, every run gives the same bytes.
+    weights = sorted(model.graph.initializer, key=lambda tensor: str(tensor.name))
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(weights)
+    return model
 
 
 def _rename(model: onnx.ModelProto, names: dict[str, str]) -> None:

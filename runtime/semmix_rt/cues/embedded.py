@@ -1,8 +1,8 @@
 """The extractor that comes with the package: small closed-set models instead of a large one.
 
 An image classifier tells subject, scene and sounds, a face detector the shot size, an emotion
-network the mood of the largest face, statistics the tone and plants. What none of them is sure of stays
-unknown, and the mask network was trained to do without it.
+network the mood of the largest face, statistics the tone and plants. What none of them is sure
+of stays unknown, and the mask network was trained to do without it.
 """
 
 from __future__ import annotations
