@@ -107,7 +107,7 @@ def make_media(
         picture.codec_context.options = dict(video_options or {})
     if not audio_first:
         add_sounds()
-    text = out.add_stream(subtitles) if subtitles else None
+    text = out.add_mux_stream(subtitles) if subtitles else None
     if attachment is not None:
         out.add_attachment("font.ttf", "application/x-truetype-font", attachment)
     if chapters:

@@ -17,8 +17,8 @@ from semmix_rt.media.containers import Container, open_trial
 from semmix_rt.media.probe import AudioStreamInfo, MediaInfo
 
 _ENCODER_OF = {"mp3": "libmp3lame", "opus": "libopus", "mp2": "mp2"}
-_SAME_NAME = frozenset({"aac", "ac3", "eac3", "flac", "alac", "wavpack", "tta", "wmav1", "wmav2"})
-_LOSSLESS = frozenset({"flac", "alac", "wavpack", "tta"})
+_SAME_NAME = frozenset({"aac", "ac3", "eac3", "flac", "alac", "wavpack", "wmav1", "wmav2"})
+_LOSSLESS = frozenset({"flac", "alac", "wavpack"})
 _OPUS_RATES = (48000, 24000, 16000, 12000, 8000)
 _LAYOUT_OF_COUNT = {
     1: "mono",
@@ -169,8 +169,12 @@ def _candidates(info: MediaInfo, source: AudioStreamInfo, container: Container) 
     keep = [same] if same else []
     pcm = [_pcm(source, "be" if name in ("aiff", "au") else "le")]
     if name in ("wav", "w64", "aiff", "au", "caf"):
-        return [c for c in keep if c.startswith("pcm_")] + pcm
-    if name == "webm":
+        swapped = ("le",) if name in ("aiff", "au") else ()
+        keep = [c for c in keep if c.startswith("pcm_") and not c.endswith(swapped)]
+        return keep + pcm
+    if container.suffix in (".m4a", ".m4b", ".m4v"):
+        return [c for c in keep if c in ("aac", "alac")] + ["aac"]
+    if name in ("webm", "opus"):
         return ["libopus"]
     if source.bits and container.is_mp4 and name != "mov":
         # The muxer would take PCM, but hardly any player does: keep it only where it was.

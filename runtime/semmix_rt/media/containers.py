@@ -41,6 +41,7 @@ _AUDIO_ONLY = frozenset(
 )
 _NO_START = _AUDIO_ONLY | {"avi", "ogg"}
 _NO_PRIMING = frozenset({"avi", "adts", "ac3", "eac3", "mp2", "latm", "asf", "flv"})
+_BRANDS = {".m4a": "M4A ", ".m4b": "M4B ", ".m4v": "M4V "}
 _METADATA_OF_THE_FILE = frozenset(
     {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
 )
@@ -95,6 +96,9 @@ def container_for(target: Path) -> Container:
         raise UsageError(
             f"the output {target} has no suffix to name its container: add .mp4, .mov, .mkv or .wav"
         )
+    if suffix in _BRANDS:
+        # FFmpeg's own muxer for these names differs by the brand, and refuses covers.
+        return Container("mp4", suffix)
     try:
         # Nothing is created on disk before a header is written.
         out = av.open(f"container{suffix}", "w")
@@ -127,6 +131,8 @@ def muxer_options(
         options["movie_timescale"] = str(sample_rate_hz)
         if video_timescale is not None:
             options["video_track_timescale"] = str(video_timescale)
+        if container.suffix in _BRANDS:
+            options["brand"] = _BRANDS[container.suffix]
         flags = []
         if faststart:
             flags.append("+faststart")

@@ -25,7 +25,8 @@ from semmix_rt.media.containers import (
     open_trial,
     starts_with_index,
 )
-from semmix_rt.media.probe import MediaInfo, as_fraction, codec_name
+from semmix_rt.media.covers import Cover, read_covers
+from semmix_rt.media.probe import MediaInfo, VideoStreamInfo, as_fraction, codec_name
 from semmix_rt.media.summary import CopiedStream
 
 _STALE_TAGS = ("BPS", "NUMBER_OF_", "_STATISTICS", "DURATION", "ENCODER")
@@ -65,11 +66,11 @@ class Copying:
             if self.last is None or stamp > self.last:
                 self.last = stamp
 
-    def summary(self) -> CopiedStream:
-        """What went through, in plain values."""
+    def summary(self, output_index: int) -> CopiedStream:
+        """What went through, in plain values, and where it is in the written file."""
         return CopiedStream(
             index=self.index,
-            output_index=self.output_index,
+            output_index=output_index,
             kind=self.kind,
             codec=self.codec,
             packets=self.packets,
@@ -82,7 +83,10 @@ class Copying:
 
 @dataclass(slots=True)
 class Output:
-    """The streams of a muxer: the encoded one, the copies by source index, their targets."""
+    """The streams of a muxer: the encoded one, the copies by source index, their targets.
+
+    A cover that became an attachment has a copy and no target.
+    """
 
     audio: AudioStream
     audio_position: int
@@ -90,24 +94,39 @@ class Output:
     targets: dict[int, Stream]
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What goes into the output.
+
+    Attributes:
+        streams: source streams to write as streams, in order, the processed one among them.
+        covers: cover pictures to write as attachments.
+        dropped: a sentence for each stream the container cannot hold.
+    """
+
+    streams: list[Stream]
+    covers: list[Cover]
+    dropped: list[str]
+
+
 def choose_streams(
     source: InputContainer, info: MediaInfo, audio_index: int, container: Container, plan: AudioPlan
-) -> tuple[list[Stream], list[str]]:
-    """The streams the container can hold, in order, and a sentence for each that it cannot.
+) -> Layout:
+    """The streams the container can hold.
 
     Every combination is put to the muxer itself: a header is written into memory.
 
     Raises:
         MediaError: the picture would be lost in a container made for pictures.
     """
-    chapters_as_track = info.chapters > 0 and container.is_mp4
-    candidates = []
-    for stream in source.streams:
-        if chapters_as_track and stream.type == "data" and codec_name(stream) == "bin_data":
-            continue  # the chapters' own text track: the muxer writes it anew
-        candidates.append(stream)
+    covers: list[Cover] = []
+    if container.is_matroska and container.name != "webm":
+        pictures = [s for s in info.streams if isinstance(s, VideoStreamInfo)]
+        covers = read_covers(info.path, pictures)
+    elsewhere = {c.stream.index for c in covers} | _rewritten_tracks(source, info, container)
+    candidates = [s for s in source.streams if s.index not in elsewhere]
     if _refusal(source, candidates, audio_index, container, plan) is None:
-        return candidates, []
+        return Layout(candidates, covers, [])
     kept = [s for s in candidates if s.index == audio_index]
     dropped = []
     for stream in candidates:
@@ -128,12 +147,12 @@ def choose_streams(
             f"stream {stream.index} ({stream.type}, {codec_name(stream)}) was left out: a "
             f"{container.suffix} file cannot hold it{_home_of(stream, container)}"
         )
-    return kept, dropped
+    return Layout(kept, covers, dropped)
 
 
 def build_output(
     out: OutputContainer,
-    streams: list[Stream],
+    layout: Layout,
     audio_index: int,
     plan: AudioPlan,
     container: Container,
@@ -150,7 +169,7 @@ def build_output(
     copies: dict[int, Copying] = {}
     targets: dict[int, Stream] = {}
     same_family = container.is_mp4 and "mp4" in source.format.name
-    for position, stream in enumerate(streams):
+    for position, stream in enumerate(layout.streams):
         tags = dict(stream.metadata)
         if stream.index == audio_index:
             target = audio = add_audio(out, plan)
@@ -165,6 +184,11 @@ def build_output(
         target.disposition = stream.disposition
         target.metadata.clear()
         target.metadata.update(tags)
+    for cover in layout.covers:
+        added = out.add_attachment(cover.name, cover.mime_type, cover.data)
+        copy = Copying(source.streams[cover.stream.index], added.index)
+        copy.note(cover.data, len(cover.data), None)
+        copies[cover.stream.index] = copy
     if audio is None:
         raise ValueError(f"stream {audio_index} is not among the streams to write")
     return Output(audio, audio_position, copies, targets)
@@ -216,6 +240,8 @@ def common_shift(info: MediaInfo, container: Container) -> Fraction:
     same = any(mine and name in info.container for mine, name in families)
     if same or container.name == info.container or start_s <= 0.0:
         return Fraction(0)
+    if info.is_lone_sound:
+        return Fraction(info.audio_streams[0].start_s or 0.0)
     step = Fraction(1, 1000)
     for stream in info.streams:
         if stream.time_base > step and stream.kind in ("audio", "video"):
@@ -238,6 +264,19 @@ def video_timescale(source: InputContainer) -> int | None:
     return base.denominator if base.numerator == 1 and base.denominator <= 1_000_000 else None
 
 
+def _rewritten_tracks(source: InputContainer, info: MediaInfo, container: Container) -> set[int]:
+    """Data tracks the muxer makes anew from chapters and from the picture's time code tag."""
+    tagged = any(s.type == "video" and "timecode" in s.metadata for s in source.streams)
+    found = set()
+    for stream in source.streams:
+        if stream.type != "data":
+            continue
+        chapters = info.chapters > 0 and codec_name(stream) == "bin_data"
+        if chapters or (tagged and "timecode" in stream.metadata):
+            found.add(stream.index)
+    return found
+
+
 def _refusal(
     source: InputContainer,
     streams: list[Stream],
@@ -252,7 +291,8 @@ def _refusal(
         return "H.264 and HEVC need start codes there"
     out = open_trial(container)
     try:
-        build_output(out, streams, audio_index, plan, container, source)
+        out.set_chapters(source.chapters())
+        build_output(out, Layout(streams, [], []), audio_index, plan, container, source)
         out.start_encoding()
     except (FFmpegError, ValueError) as exc:
         return str(getattr(exc, "strerror", None) or exc)

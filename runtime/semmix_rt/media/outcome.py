@@ -13,7 +13,7 @@ from semmix_rt.media.layout import Copying
 from semmix_rt.media.probe import AudioStreamInfo, MediaInfo
 from semmix_rt.media.reader import AudioReader
 from semmix_rt.media.summary import TransferSummary
-from semmix_rt.media.verify import Expected
+from semmix_rt.media.verify import Expected, Verified
 from semmix_rt.media.writer import AudioWriter
 
 _LONGEST_FRAME_SAMPLES = 4608  # FLAC's; AAC has 1024, MP3 1152
@@ -35,7 +35,7 @@ class Outcome:
     dropped: tuple[str, ...]
     reader: AudioReader
     writer: AudioWriter
-    audio_output_index: int
+    audio_position: int
     peak: float
     early_end: str
 
@@ -45,30 +45,32 @@ class Outcome:
         source_rate, rate = self.audio.sample_rate_hz, plan.sample_rate_hz
         start = Fraction(self.reader.start_sample, source_rate)
         size = plan.sample_bytes
+        told = self.container.is_mp4 or self.container.is_matroska
         total = writer.samples + writer.lead_samples
         return Expected(
             copies=self.copies,
             repackaged=self._repackaged(),
-            audio_output_index=self.audio_output_index,
+            audio_output_index=self.audio_position,
             audio_start_s=float(start) if self.container.has_start else None,
             audio_s=writer.samples / source_rate + writer.lead_samples / rate,
             audio_bytes=None if size is None else total * self.audio.channels * size,
             slack_s=0.0 if plan.is_pcm else 2 * _LONGEST_FRAME_SAMPLES / rate,
+            skipped_samples=writer.priming if told and start >= 0 else None,
             late_starts=self.container.name != "avi",
             visible_delay_s=writer.priming / rate if self.container.name == "mpegts" else 0.0,
         )
 
-    def summary(self) -> TransferSummary:
+    def summary(self, found: Verified) -> TransferSummary:
         """Plain values for the report."""
         reader, rate = self.reader, self.audio.sample_rate_hz
         return TransferSummary(
             source=str(self.info.path),
             target=str(self.target),
             container=self.container.name,
-            copied=tuple(c.summary() for c in self.copies),
+            copied=tuple(c.summary(found.indices[c.output_index]) for c in self.copies),
             dropped=self.dropped,
             audio_index=self.audio.index,
-            audio_output_index=self.audio_output_index,
+            audio_output_index=found.indices.get(self.audio_position, self.audio_position),
             codec=self.plan.codec,
             bit_rate_bps=self.plan.bit_rate_bps,
             sample_rate_hz=rate,

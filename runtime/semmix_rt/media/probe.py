@@ -121,6 +121,11 @@ class MediaInfo:
             s for s in self.streams if isinstance(s, VideoStreamInfo) and not s.attached_pic
         )
 
+    @property
+    def is_lone_sound(self) -> bool:
+        """One sound stream and no moving picture: nothing to stay in sync with."""
+        return len(self.audio_streams) == 1 and not self.video_streams
+
 
 def open_input(path: Path) -> InputContainer:
     """Open a local media file; tags keep undecodable bytes as surrogates.
@@ -258,7 +263,10 @@ def _describe_stream(stream: Stream) -> StreamInfo:
             **common,
             sample_rate_hz=context.sample_rate,
             channels=context.layout.nb_channels,
-            layout=context.layout.name,
+            # Plain WAV does not say which channels its one or two are; everybody knows.
+            layout={"1 channels": "mono", "2 channels": "stereo"}.get(
+                context.layout.name, context.layout.name
+            ),
             sample_format=context.format.name if context.format else "",
             bits=_sample_bits(stream),
             bit_rate_bps=context.bit_rate,

@@ -48,6 +48,7 @@ Block = NDArray[np.float32] | NDArray[np.float64]
 
 _READ_AHEAD_BYTES = 8 << 20
 _WRITE_BEHIND_BYTES = 32 << 20
+_WORTH_S = 0.5  # a shorter sound may lie within the encoder's delay altogether
 _BATCH_PACKETS = 64
 _BATCH_BYTES = 1 << 20
 
@@ -116,14 +117,14 @@ class Transfer:
             check_target(self._source_path, self._target, overwrite)
             self._container = container_for(self._target)
             self.plan = plan_audio(self.info, self.audio, self._container, codec, bit_rate_bps)
-            streams, dropped = choose_streams(
+            self._layout = choose_streams(
                 self._input, self.info, self.audio.index, self._container, self.plan
             )
         except BaseException:
             self._input.close()
             raise
-        self._streams = streams
-        self.dropped = tuple(dropped)
+        self._streams = self._layout.streams
+        self.dropped = tuple(self._layout.dropped)
         self.sample_rate_hz = self.audio.sample_rate_hz
         self.channels = self.audio.channels
         duration_s = self.audio.duration_s or self.info.duration_s
@@ -217,7 +218,7 @@ class Transfer:
             if self._writer.edit_priming:
                 self._cut_priming(temporary)
             outcome = self._outcome()
-            verify_transfer(temporary, outcome.expected())
+            found = verify_transfer(temporary, outcome.expected())
             if self._target.exists() and not self._overwrite:
                 raise UsageError(f"{self._target} appeared meanwhile: choose another output name")
             temporary.replace(self._target)
@@ -230,7 +231,7 @@ class Transfer:
         self._temporary = None
         self._state = "finished"
         self._input.close()
-        return outcome.summary()
+        return outcome.summary(found)
 
     def abort(self) -> None:
         """Stop the threads and remove the temporary file; may be called at any time."""
@@ -272,7 +273,7 @@ class Transfer:
         audio_index = self.audio.index
         copies, targets = self._built.copies, self._built.targets
         reader, shift = self._reader, self._shift
-        ticks = {i: round(shift / c.time_base) for i, c in copies.items()}
+        ticks = {i: round(shift / copies[i].time_base) for i in targets}
         batch: list[Packet[Stream]] = []
         batch_bytes = 0
         packets = self._input.demux(self._streams)
@@ -310,7 +311,9 @@ class Transfer:
             self._blocks.put(block, block.nbytes)
         if batch:
             self._out.put(batch, batch_bytes)
-        if not reader.samples and reader.packets:
+        declared_s = self.audio.duration_s or 0.0
+        lost = reader.decode_errors or (reader.packets and declared_s > _WORTH_S)
+        if not reader.samples and lost:
             why = reader.first_error or "no samples came out"
             raise MediaError(
                 f"nothing of the sound of {self._source_path} can be decoded ({why}): "
@@ -349,7 +352,7 @@ class Transfer:
         rate = self.sample_rate_hz
         start = self._reader.start_sample - round(self._shift * rate)
         origin = start
-        if sum(s.kind in ("audio", "video") for s in self.info.streams) > 1:
+        if not self.info.is_lone_sound:
             origin = round((Fraction(self.info.start_s or 0) - self._shift) * rate)
         for packet in self._writer.begin(start, origin):
             self._output.mux_one(packet)
@@ -371,7 +374,7 @@ class Transfer:
             )
             self._built = build_output(
                 self._output,
-                self._streams,
+                self._layout,
                 self.audio.index,
                 self.plan,
                 self._container,
@@ -427,7 +430,7 @@ class Transfer:
             dropped=self.dropped,
             reader=self._reader,
             writer=self._writer,
-            audio_output_index=self._built.audio_position,
+            audio_position=self._built.audio_position,
             peak=self._peak,
             early_end=self._early_end,
         )

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.stream import Stream
+from av.packet import Packet
+from av.stream import Disposition, Stream
 
 from semmix.errors import MediaError, VerificationError
 from semmix_rt.media.layout import Copying
@@ -30,6 +31,8 @@ class Expected:
         audio_s: its length.
         audio_bytes: its payload, where that is known exactly (PCM).
         slack_s: what encoder delay and padding may add at either end.
+        skipped_samples: encoder delay the file must tell the decoder to skip, `None` where the
+            container has no way to tell.
         late_starts: pictures may start later than 0; AVI shows the first frame at 0 always.
         visible_delay_s: encoder delay that the container shows as an earlier start.
     """
@@ -41,18 +44,30 @@ class Expected:
     audio_s: float
     audio_bytes: int | None
     slack_s: float
+    skipped_samples: int | None
     late_starts: bool
     visible_delay_s: float
 
 
-def verify_transfer(path: str | Path, expected: Expected) -> float:
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was found in the file.
+
+    Attributes:
+        worst_s: the largest deviation between two streams' relative start times.
+        indices: stream index in the file of each position that was written: covers and the
+            tracks a muxer adds by itself change the order.
+    """
+
+    worst_s: float
+    indices: dict[int, int]
+
+
+def verify_transfer(path: str | Path, expected: Expected) -> Verified:
     """Demux `path` once, without decoding, and compare.
 
     Every copied stream must have the same packets (payload hash and count) at the same times;
     all streams may be shifted together, but not against each other.
-
-    Returns:
-        the largest deviation found between two streams' relative start times, in seconds.
 
     Raises:
         VerificationError: something differs.
@@ -69,17 +84,12 @@ def verify_transfer(path: str | Path, expected: Expected) -> float:
         raise VerificationError(f"the written file cannot be read back: {exc}") from exc
 
 
-def _compare(path: Path, written: InputContainer, expected: Expected) -> float:
-    streams = list(written.streams)
-    needed = max([expected.audio_output_index, *(c.output_index for c in expected.copies)])
-    if len(streams) <= needed:
-        raise VerificationError(
-            f"{path.name} has {len(streams)} streams where {needed + 1} were written"
-        )
-    found = {
-        c.output_index: Copying(streams[c.output_index], c.output_index) for c in expected.copies
-    }
-    audio = streams[expected.audio_output_index]
+def _compare(path: Path, written: InputContainer, expected: Expected) -> Verified:
+    indices = _indices(path, written, expected)
+    audio_index = indices.get(expected.audio_output_index)
+    audio = None if audio_index is None else written.streams[audio_index]
+    copies = {indices[c.output_index]: c for c in expected.copies}
+    found = {i: Copying(written.streams[i], i) for i in copies}
     audio_first: int | None = None
     audio_end: int | None = None
     audio_bytes = 0
@@ -88,8 +98,10 @@ def _compare(path: Path, written: InputContainer, expected: Expected) -> float:
             continue
         stamp = packet.pts if packet.pts is not None else packet.dts
         index = packet.stream_index
-        if index == expected.audio_output_index:
+        if index == audio_index:
             audio_bytes += packet.size
+            if audio_first is None and expected.skipped_samples is not None:
+                _same_skip(path, packet, expected.skipped_samples)
             if stamp is not None:
                 end = stamp + (packet.duration or 0)
                 audio_first = stamp if audio_first is None else min(audio_first, stamp)
@@ -97,25 +109,45 @@ def _compare(path: Path, written: InputContainer, expected: Expected) -> float:
         elif index in found:
             found[index].note(packet, packet.size, stamp)
     shifts = []
-    for copy in expected.copies:
-        seen = found[copy.output_index]
+    for index, copy in copies.items():
+        seen = found[index]
         _same_packets(path, copy, seen, copy.output_index in expected.repackaged)
         shift = _shift(path, copy, seen, expected.late_starts)
         if shift is not None:
             shifts.append(shift)
-    if expected.audio_bytes is None:
+    if audio is None:
+        pass  # nothing was written, and MP4 keeps no track of nothing
+    elif expected.audio_bytes is None:
         _same_length(path, audio, audio_first, audio_end, expected)
     elif audio_bytes != expected.audio_bytes:
         raise VerificationError(
             f"the sound in {path.name} has {audio_bytes} bytes where {expected.audio_bytes} "
             "were written"
         )
-    if expected.audio_start_s is not None and audio_first is not None:
+    if audio is not None and expected.audio_start_s is not None and audio_first is not None:
         base = as_fraction(audio.time_base)
         start = audio.start_time if audio.start_time is not None else audio_first
         shift_s = float(start * base) - (expected.audio_start_s - expected.visible_delay_s)
         shifts.append((shift_s, float(base)))
-    return _in_step(path, shifts)
+    return Verified(_in_step(path, shifts), indices)
+
+
+def _indices(path: Path, written: InputContainer, expected: Expected) -> dict[int, int]:
+    """The n-th stream of a kind was written as the n-th of that kind."""
+    kinds: dict[tuple[str, bool], list[int]] = {}
+    for stream in written.streams:
+        cover = bool(stream.disposition & Disposition.attached_pic)
+        kinds.setdefault((stream.type, cover), []).append(stream.index)
+    wanted = {c.output_index: (c.kind, c.is_cover) for c in expected.copies}
+    if expected.audio_s or kinds.get(("audio", False)):
+        wanted[expected.audio_output_index] = ("audio", False)
+    indices = {}
+    for position in sorted(wanted):
+        left = kinds.get(wanted[position])
+        if not left:
+            raise VerificationError(f"{path.name} lacks a {wanted[position][0]} stream")
+        indices[position] = left.pop(0)
+    return indices
 
 
 def _same_packets(path: Path, copy: Copying, seen: Copying, repackaged: bool) -> None:
@@ -151,6 +183,18 @@ def _shift(
             f"the timestamps of stream {copy.index} ({copy.kind}) changed in {path.name}"
         )
     return shift, clock
+
+
+def _same_skip(path: Path, packet: Packet[Stream], expected: int) -> None:
+    """Compare what the first packet tells the decoder to skip (FFmpeg's `skip_samples`)."""
+    skipped = 0
+    if packet.has_sidedata("skip_samples"):
+        skipped = int.from_bytes(bytes(packet.get_sidedata("skip_samples"))[:4], "little")
+    if abs(skipped - expected) > 1:
+        raise VerificationError(
+            f"{path.name} skips {skipped} samples of encoder delay where {expected} have to go: "
+            "the sound would be out of step"
+        )
 
 
 def _same_length(
