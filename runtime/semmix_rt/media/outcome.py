@@ -67,7 +67,9 @@ class Outcome:
             source=str(self.info.path),
             target=str(self.target),
             container=self.container.name,
-            copied=tuple(c.summary(found.indices[c.output_index]) for c in self.copies),
+            copied=tuple(
+                c.summary(found.indices.get(c.output_index, c.output_index)) for c in self.copies
+            ),
             dropped=self.dropped,
             audio_index=self.audio.index,
             audio_output_index=found.indices.get(self.audio_position, self.audio_position),

@@ -192,6 +192,15 @@ def test_no_sound_at_all(tmp_path: Path, codec: str, suffix: str, second: str) -
         assert packets_of(source)[0].digest == packets_of(target)[0].digest
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_a_picture_without_packets(tmp_path: Path, suffix: str) -> None:
+    source = make_media(tmp_path / "in.mkv", Sound("aac", noise(9600)), frames=0)
+    summary = copy(source, tmp_path / f"out.{suffix}")
+    assert summary.samples == decode_audio(source).samples.shape[1]
+    assert [c.packets for c in summary.copied] == [0]
+    assert decode_audio(tmp_path / f"out.{suffix}").samples.any()
+
+
 def test_a_sound_within_the_encoder_delay(tmp_path: Path) -> None:
     # The edit list of this file, in milliseconds, leaves nothing of its single sample.
     source = make_media(tmp_path / "in.mp4", Sound("aac", noise(1)))
