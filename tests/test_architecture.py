@@ -26,6 +26,7 @@ RULES = {
     "semmix": {"numpy"},
     "semmix.cues": {"numpy", "onnxruntime", "tokenizers"},
     "semmix.metrics": {"numpy", "soxr"},
+    "semmix.dsp": {"numpy", "soxr"},
     "semmix.nn": {"numpy", "torch", "safetensors"},
     "semmix.training": {
         *("numpy", "torch", "safetensors", "soundfile", "soxr", "click", "rich", "semmix_rt"),
