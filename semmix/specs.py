@@ -89,6 +89,7 @@ class ModelSpec:
         token_dim: width of an encoded context token.
         max_segments: cue segments that may share one chunk.
         max_gain_db: bound of the mask the network can ask for, either way.
+        programme_lufs: integrated loudness of a whole programme as the network expects it.
         text_encoder: identifier of the text encoder the model was trained with.
         state: streaming state tensors, in graph order.
     """
@@ -102,6 +103,7 @@ class ModelSpec:
     token_dim: int
     max_segments: int
     max_gain_db: float
+    programme_lufs: float
     text_encoder: str
     state: tuple[StateSpec, ...]
 
@@ -144,6 +146,7 @@ class ModelSpec:
                 token_dim=int(data["token_dim"]),
                 max_segments=int(data["max_segments"]),
                 max_gain_db=float(data["max_gain_db"]),
+                programme_lufs=float(data["programme_lufs"]),
                 text_encoder=str(data["text_encoder"]),
                 state=tuple(
                     StateSpec(str(s["name"]), tuple(int(n) for n in s["shape"]))
@@ -187,8 +190,9 @@ class ModelSpec:
             for axis in state.shape:
                 size *= max(axis, 0)
             elements += size
-        if elements > 64_000_000 or not 0.0 < self.max_gain_db <= 120.0:
+        sane = 0.0 < self.max_gain_db <= 120.0 and -70.0 <= self.programme_lufs <= 0.0
+        if elements > 64_000_000 or not sane:
             raise ModelFormatError(
-                "the model spec asks for an absurd state size or gain: the bundle is damaged, "
-                "export the model again"
+                "the model spec asks for an absurd state size, gain or loudness: the bundle is "
+                "damaged, export the model again"
             )

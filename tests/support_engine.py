@@ -37,6 +37,7 @@ TINY_SPEC = ModelSpec(
     token_dim=4,
     max_segments=2,
     max_gain_db=6.1,
+    programme_lufs=-23.0,
     text_encoder="tiny-text",
     state=(StateSpec("trail", (HIDDEN,)), StateSpec("held", (33,))),
 )

@@ -49,3 +49,78 @@ RESIZE_LEVELS = 2e-3
 
 PROBABILITY_FLOAT32 = 2e-5
 """Softmax outputs of small float32 networks: order of summation differs between evaluators."""
+
+STREAM_FLOAT32 = 1e-5
+"""Masks up to 8 and states of a network in chunks against the whole at once: matrix products of
+other shapes sum in another order; 1e-6 is usual."""
+
+LAYER_FLOAT32 = 1e-5
+"""One float32 layer of a network, values near 1, against the same arithmetic in float64."""
+
+SHARE_SUM = 1e-6
+"""A float32 softmax over three sources, summed."""
+
+SEGMENT_LEAK = 1e-4
+"""What a cue segment of weight 0 still does to a mask: its tokens keep a share of 1e-6."""
+
+LEVELLED_FLOAT32 = 3e-6
+"""A stream scaled before and after against one that was not, full scale 1: float32 round-off of
+the scaling, through STFT, mask and back."""
+
+INT16_STEP = 1.0 / 32767.0
+"""Samples kept as 16-bit integers: half a step of rounding, and float32 before it."""
+
+RESAMPLED_TONE = 1e-4
+"""A full-band tone at half scale, resampled at high quality: ripple of the filter, 16 bits."""
+
+SHOT_LEVEL_LU = 0.3
+"""Levels of half a second of steady noise between two shots: noise differs from part to part."""
+
+GAIN_CURVE_DB = 2e-3
+"""A gain read off single float32 samples of noise, the small ones included."""
+
+LOSS_REL = 1e-5
+"""Means over small float32 arrays, powers of 0.3 included, against float64."""
+
+SPECTRUM_FLOAT32 = 2e-6
+"""A bin of a float32 FFT of up to 2048 points of white noise, a full-scale sine being 1."""
+
+WINDOW_SUM = 3e-7
+"""Up to four float32 window values below 1 that add up to a constant: half an ulp each."""
+
+TONE_RESAMPLED = 1e-4
+"""A full-scale tone well inside the band through soxr HQ against its closed form: ripple of the
+filter, 5e-5; one sample of delay would be wrong by 1."""
+
+MASK_FLOAT32 = 1e-6
+"""A few float32 products and one root, relative."""
+
+GAIN_BOUND_DB = 2e-6
+"""A gain of up to 80 dB kept as float32, half an ulp of relative error."""
+
+REMIX_LEVEL_LU = 1e-4
+"""Levels of stems in their own mix: the mix was summed in float32."""
+
+CUE_SHARE = 3e-7
+"""Shares of cues, kept as float32, against straight lines in float64; per unit of token value."""
+
+REMIX_FLOAT32 = 1e-5
+"""A remixed stream, full scale 1 and gains up to 2, against the whole signal in float64: float32
+STFT, mask and inverse; resampling in float32 where the rates differ."""
+
+REMIX_TONE = 2e-4
+"""A tone with a constant gain through both resamplers and the STFT, against its closed form: the
+ripple of soxr HQ twice, and the chunks' zeros after the end."""
+
+EXPORT_SNR_DB = 90.0
+"""ONNX Runtime against PyTorch eager in float32: sums of another order; 120 dB is usual."""
+
+REMIX_RAMP = 2e-3
+"""A gain that falls by 0.8 in 200 ms at half scale, against its straight line: the STFT rounds the
+line's corners and steps along it frame by frame; one frame off would be wrong by 4e-3."""
+
+MIX_FLOAT32 = 5e-7
+"""Dry and wet below 4, mixed in float32: half an ulp for the product and one for the sum."""
+
+K_WEIGHTING_DB = 1e-3
+"""The K-curve from its analogue prototypes against the 15 digits of BS.1770-4's tables."""

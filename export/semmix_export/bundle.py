@@ -26,10 +26,15 @@ MIN_SNR_DB = 90.0
 
 
 def snr_db(reference: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Signal-to-difference ratio in dB; capped at 200 for equal arrays."""
+    """Signal-to-difference ratio in dB: 200 for equal arrays, -inf where one is not finite."""
     signal = float(np.sum(np.square(reference, dtype=np.float64)))
     noise = float(np.sum(np.square(reference.astype(np.float64) - other)))
-    return min(200.0, 10.0 * float(np.log10(signal / max(noise, 1e-300) + 1e-30)))
+    # Comparisons with NaN are false: unchecked, a graph full of NaN would pass any gate.
+    if not np.isfinite(signal + noise):
+        return -np.inf
+    if noise == 0.0:
+        return 200.0
+    return min(200.0, 10.0 * float(np.log10(signal / noise + 1e-30)))
 
 
 def export_bundle(

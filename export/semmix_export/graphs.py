@@ -6,6 +6,7 @@ STFT stays outside. Opset 20 is what TensorRT for RTX compiles in every precisio
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 
@@ -109,6 +110,8 @@ def _export(
     outputs: list[str],
     dynamic_shapes: dict[str, object],
 ) -> None:
+    # Says eight times that torchvision is missing, which nothing here needs.
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # The exporter warns about its own deprecated internals, not about the model.
         warnings.simplefilter("ignore")

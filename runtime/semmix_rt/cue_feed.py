@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from semmix.cues.sheet import load_sheet
 from semmix.cues.text import TextEncoder, embed_segment
-from semmix.cues.types import CUE_TYPES, CueSegment, CueSheet
+from semmix.cues.types import CUE_TYPES, CueSegment, CueSheet, CueType
 from semmix.errors import ModelFormatError
 from semmix.specs import ModelSpec
 from semmix_rt.ahead import Ahead
@@ -193,23 +193,34 @@ class CueFeed:
         if stored is not None:
             yield from stored
             return
-        made: list[Embedding] = []
+        # A film has thousands of segments and few sentences: one row is kept for each of those.
+        rows: dict[str, Embedding] = {}
         for segment in source.segments():
-            made.append(embedder(segment))
-            yield segment, made[-1]
-        if self._cache is not None and made:
-            self._cache.store_embeddings(source.key, self._encoder_key, np.stack(made))
+            embedding = embedder(segment)
+            for text, row in zip(self._sentences(segment), embedding, strict=True):
+                if text is not None and text not in rows:
+                    rows[text] = row.copy()
+            yield segment, embedding
+        if self._cache is not None and rows:
+            table = np.stack(list(rows.values()))[:, None]
+            self._cache.store_embeddings(source.key, self._encoder_key, table)
 
-    def _stored(self, source: SegmentSource) -> list[tuple[CueSegment, Embedding]] | None:
+    def _stored(self, source: SegmentSource) -> Iterator[tuple[CueSegment, Embedding]] | None:
         """All segments and embeddings from the cache, None where either is missing."""
         if self._cache is None or not source.from_cache:
             return None
         segments = source.sheet().segments
-        embeddings = self._cache.load_embeddings(source.key, self._encoder_key)
-        shape = (len(segments), len(self._spec.cue_types), self._spec.embedding_dim)
-        if embeddings is None or embeddings.shape != shape:
+        texts = dict.fromkeys(t for s in segments for t in self._sentences(s) if t is not None)
+        table = self._cache.load_embeddings(source.key, self._encoder_key)
+        if table is None or table.shape != (len(texts), 1, self._spec.embedding_dim):
             return None
-        return list(zip(segments, embeddings, strict=True))
+        rows: dict[str | None, Embedding] = dict(zip(texts, table[:, 0], strict=True))
+        rows[None] = np.zeros(self._spec.embedding_dim, np.float32)
+        return ((s, np.stack([rows[t] for t in self._sentences(s)])) for s in segments)
+
+    def _sentences(self, segment: CueSegment) -> list[str | None]:
+        """A segment's sentences in the model's order of cue types, None where unknown."""
+        return [segment.cue(CueType(name)).text for name in self._spec.cue_types]
 
     @property
     def _encoder_key(self) -> str:

@@ -61,6 +61,17 @@ def channel_weights(names: Sequence[str]) -> NDArray[np.float64]:
     )
 
 
+def layout_weights(layout: str, channels: int) -> NDArray[np.float64] | None:
+    """Weight of each channel of a named layout, None (all 1) where it names no channels."""
+    import av
+
+    try:
+        names = [channel.name for channel in av.AudioLayout(layout).channels]
+    except ValueError:
+        return None
+    return channel_weights(names) if len(names) == channels else None
+
+
 class LoudnessMeter:
     """Measures a stream fed in blocks of any size.
 

@@ -17,12 +17,13 @@ from semmix.cues.types import CueSheet
 from semmix.errors import EngineError, UsageError
 from semmix_rt.cue_feed import CueFeed
 from semmix_rt.engines.registry import open_engine
-from semmix_rt.loudness import Loudness, LoudnessMeter, channel_weights
+from semmix_rt.loudness import Loudness, LoudnessMeter, layout_weights
 from semmix_rt.media.containers import container_for
-from semmix_rt.media.probe import AudioStreamInfo, probe
+from semmix_rt.media.probe import probe
 from semmix_rt.media.summary import TransferSummary
 from semmix_rt.media.transfer import Transfer
 from semmix_rt.planning import plan_streams
+from semmix_rt.programme import level_gain_db, measure_programme
 from semmix_rt.progress import Progress, ProgressCallback, Stage
 from semmix_rt.report import (
     ModelReport,
@@ -69,12 +70,17 @@ def default_output(source: Path) -> Path:
     return source.with_name(f"{source.stem}.remix{source.suffix}")
 
 
-def check_amount(amount: float, max_gain_db: float | None) -> None:
+def check_settings(
+    amount: float, max_gain_db: float | None, programme_lufs: float | None = None
+) -> None:
     """Refuse settings that mean nothing.
 
     Raises:
-        UsageError: an amount outside 0 to 1, a negative or infinite gain, or NaN.
+        UsageError: an amount outside 0 to 1, a negative or infinite gain, a loudness outside
+            -70 to 0 LUFS, or NaN.
     """
+    if programme_lufs is not None and not -70.0 <= programme_lufs <= 0.0:
+        raise UsageError(f"a programme of {programme_lufs} LUFS cannot be: give -70 to 0")
     if not 0.0 <= amount <= 1.0:
         raise UsageError(f"the amount {amount} is outside 0 (unchanged) to 1 (full)")
     if max_gain_db is not None and not (math.isfinite(max_gain_db) and max_gain_db >= 0.0):
@@ -87,6 +93,7 @@ def remix(
     *,
     amount: float = 1.0,
     max_gain_db: float | None = None,
+    programme_lufs: float | None = None,
     cues: str | Path | CueSheet | None = None,
     model: str | Path | None = None,
     engine: str = "auto",
@@ -111,6 +118,8 @@ def remix(
         amount: share of the change to apply, 0 (the sound bit for bit) to 1.
         max_gain_db: bound on the change of any frequency at any time, either way; None for
             the model's own.
+        programme_lufs: integrated loudness of the whole programme, where `input` is an excerpt;
+            None to measure `input`.
         cues: a cue sheet to follow instead of the picture.
         model: folder or zip of a model bundle; None for the one that comes with the package.
         engine: inference engine, `auto`, `ort`, `torch`, ...
@@ -139,7 +148,7 @@ def remix(
     source = Path(input)
     target = default_output(source) if output is None else Path(output)
     report_path = None if report is None else Path(report)
-    check_amount(amount, max_gain_db)
+    check_settings(amount, max_gain_db, programme_lufs)
     sheet = Path(cues) if isinstance(cues, str) else cues
 
     clock = StageClock()
@@ -173,7 +182,7 @@ def remix(
             engine_threads = _DEFAULT_THREADS if threads is None else threads
             timed = TimedEngine(open_engine(bundle, engine, threads=engine_threads))
 
-        run = _Run(transfer, feed, timed, clock, tell, amount, max_gain_db)
+        run = _Run(transfer, feed, timed, clock, tell, amount, max_gain_db, programme_lufs)
         summary = None if dry_run else run.all()
         cue_report = feed.preview() if dry_run else feed.report()
         result = Report(
@@ -194,6 +203,7 @@ def remix(
                 precision=timed.precision,
                 threads=engine_threads,
                 latency_ms=1e3 * bundle.spec.latency_samples / bundle.spec.audio.sample_rate_hz,
+                level_gain_db=run.level_gain_db,
             ),
             transfer=None if summary is None else summary.to_dict(),
             timings=run.timings(),
@@ -237,10 +247,13 @@ class _Run:
         tell: _Teller,
         amount: float,
         max_gain_db: float | None,
+        programme_lufs: float | None,
     ) -> None:
         self._transfer, self._feed, self._engine = transfer, feed, engine
         self._clock, self._tell = clock, tell
         self._amount, self._max_gain_db = amount, max_gain_db
+        self._programme_lufs = programme_lufs
+        self.level_gain_db: float | None = None
         self.before: Loudness | None = None
         self.after: Loudness | None = None
         self.sync: SyncReport | None = None
@@ -250,11 +263,15 @@ class _Run:
         """Send all of the sound through, finish the file and check its sync."""
         clock, tell, transfer, feed = self._clock, self._tell, self._transfer, self._feed
         rate, channels = transfer.sample_rate_hz, transfer.channels
-        weights = _channel_weights(transfer.audio)
-        before = LoudnessMeter(rate, channels, weights)
-        after = LoudnessMeter(rate, channels, weights)
+        if transfer.expected_samples:
+            tell.total_s = transfer.expected_samples / rate
+        after = LoudnessMeter(rate, channels, layout_weights(transfer.audio.layout, channels))
         place = SyncProbe(rate)
         spec = self._engine.spec
+        with clock.stage("measure"):
+            self.before = self._measure()
+        programme_lufs = self._programme_lufs or self.before.integrated_lufs
+        self.level_gain_db = level_gain_db(programme_lufs, spec)
         timeline = CueTimeline(
             feed,
             feed.embed,
@@ -269,10 +286,9 @@ class _Run:
             channels,
             amount=self._amount,
             max_gain_db=self._max_gain_db,
+            level_gain_db=self.level_gain_db,
             start_s=transfer.audio.start_s or 0.0,
         )
-        if transfer.expected_samples:
-            tell.total_s = transfer.expected_samples / rate
         tell("remix")
         blocks = transfer.blocks()
         written = 0
@@ -280,9 +296,6 @@ class _Run:
         while not ended:
             with clock.stage("decode"):
                 block = next(blocks, None)
-            if block is not None:
-                with clock.stage("meter"):
-                    before.push(block)
             with clock.stage("remix"):
                 ended = block is None
                 mixed = stream.finish() if block is None else stream.push(block)
@@ -300,8 +313,19 @@ class _Run:
         with clock.stage("verify"):
             self._summary = summary = transfer.finish()
             self.sync = _check_sync(summary, place)
-        self.before, self.after = before.finish(), after.finish()
+        self.after = after.finish()
         return summary
+
+    def _measure(self) -> Loudness:
+        """The programme's loudness, from a pass over its sound alone."""
+
+        def show(done_s: float) -> None:
+            self._tell.done_s = done_s
+            self._tell("measure")
+
+        loudness = measure_programme(self._transfer.info.path, self._transfer.audio, show)
+        self._tell.done_s = 0.0
+        return loudness
 
     def timings(self) -> TimingReport | None:
         """Where the time went, None before the run."""
@@ -353,17 +377,6 @@ class _Run:
                 f"{self._engine.precision}) gave sound that cannot be written ({exc}): "
                 "choose another engine or model"
             ) from exc
-
-
-def _channel_weights(audio: AudioStreamInfo) -> list[float] | None:
-    """Loudness weight of each channel, None (all 1) where the layout names no channels."""
-    import av
-
-    try:
-        names = [channel.name for channel in av.AudioLayout(audio.layout).channels]
-    except ValueError:
-        return None
-    return channel_weights(names).tolist() if len(names) == audio.channels else None
 
 
 def _check_sync(summary: TransferSummary, place: SyncProbe) -> SyncReport:

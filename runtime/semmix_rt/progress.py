@@ -8,9 +8,15 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Literal
 
-Stage = Literal["open", "remix", "verify", "done"]
+Stage = Literal["open", "measure", "remix", "verify", "done"]
 
-_STAGE_LABELS = {"open": "Opening", "remix": "Remixing", "verify": "Checking", "done": "Done"}
+_STAGE_LABELS = {
+    "open": "Opening",
+    "measure": "Measuring",
+    "remix": "Remixing",
+    "verify": "Checking",
+    "done": "Done",
+}
 _SHOW_EVERY_S = 0.1
 
 
@@ -19,8 +25,8 @@ class Progress:
     """One step of a run.
 
     Attributes:
-        stage: `open`, `remix`, `verify`, `done`, in this order.
-        done_s: seconds of audio written so far.
+        stage: `open`, `measure`, `remix`, `verify`, `done`, in this order.
+        done_s: seconds of audio measured, then written, so far.
         total_s: seconds of audio there are, None where the container does not say.
     """
 
@@ -79,7 +85,7 @@ class ProgressBar:
         now = perf_counter()
         if progress.stage == self._stage and now - self._shown < _SHOW_EVERY_S:
             return
-        if progress.stage != self._stage and progress.stage == "remix":
+        if progress.stage != self._stage and progress.stage in ("measure", "remix"):
             self._started = now
         self._stage, self._shown = progress.stage, now
         elapsed = now - self._started

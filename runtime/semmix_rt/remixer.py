@@ -19,7 +19,8 @@ from semmix.cues.types import CueSheet
 from semmix.errors import UsageError
 from semmix_rt.cue_feed import CueEmbedder, open_text_encoder
 from semmix_rt.engines.registry import open_engine
-from semmix_rt.pipeline import check_amount
+from semmix_rt.pipeline import check_settings
+from semmix_rt.programme import level_gain_db
 from semmix_rt.streaming import RemixStream
 from semmix_rt.timeline import CueTimeline, unknown_cues
 
@@ -49,6 +50,7 @@ class Remixer:
         model: str | Path | None = None,
         engine: str = "auto",
         threads: int = 1,
+        programme_lufs: float | None = None,
         start_s: float = 0.0,
     ) -> None:
         """Load a model and stand at the start of a stream.
@@ -62,6 +64,8 @@ class Remixer:
             model: folder or zip of a model bundle; None for the one that comes along.
             engine: inference engine, as in `remix`.
             threads: CPU threads of the engine.
+            programme_lufs: integrated loudness of the whole programme, which `remix` measures
+                first; None hears the stream as a programme of the loudness the model expects.
             start_s: time of the first sample on the cues' timeline.
 
         Raises:
@@ -69,7 +73,7 @@ class Remixer:
             ModelFormatError: the model is damaged or needs another text encoder.
             EngineError: the engine is missing or cannot run the model.
         """
-        check_amount(amount, max_gain_db)
+        check_settings(amount, max_gain_db, programme_lufs)
         if sample_rate_hz < 1_000 or channels < 1 or not np.isfinite(start_s):
             raise UsageError(
                 f"a stream of {channels} channels at {sample_rate_hz} Hz from {start_s} s cannot "
@@ -78,13 +82,12 @@ class Remixer:
         self.sample_rate_hz = sample_rate_hz
         self.channels = channels
         bundle = Bundle.default() if model is None else Bundle.load(model)
-        self._cues = CueSheet(()) if cues is None else cues
+        self._spec = bundle.spec
         self._embed = CueEmbedder(bundle.spec)
-        if self._cues.segments:
-            # A model for another text encoder is refused now, not at the first cue.
-            open_text_encoder(bundle.spec)
+        self._take_cues(CueSheet(()) if cues is None else cues)
         self._engine = open_engine(bundle, engine, threads=threads)
         self._amount, self._max_gain_db, self._start_s = amount, max_gain_db, start_s
+        self._level_gain_db = level_gain_db(programme_lufs, bundle.spec)
         self._flushed = False
         self._stream = self._open_stream()
         self.latency_samples = self._stream.latency_samples
@@ -122,8 +125,17 @@ class Remixer:
         self._flushed = True
         return self._stream.finish()
 
-    def reset(self) -> None:
-        """Forget everything heard and stand at the start of a stream again."""
+    def reset(self, cues: CueSheet | None = None) -> None:
+        """Forget everything heard and stand at the start of a stream again.
+
+        Args:
+            cues: what the next stream's picture shows; None for the same as before.
+
+        Raises:
+            ModelFormatError: the model was trained with another text encoder.
+        """
+        if cues is not None:
+            self._take_cues(cues)
         self._flushed = False
         self._stream = self._open_stream()
 
@@ -142,6 +154,12 @@ class Remixer:
     ) -> None:
         self.close()
 
+    def _take_cues(self, cues: CueSheet) -> None:
+        if cues.segments:
+            # A model for another text encoder is refused now, not at the first cue.
+            open_text_encoder(self._spec)
+        self._cues = cues
+
     def _open_stream(self) -> RemixStream:
         timeline = CueTimeline(
             self._cues.segments,
@@ -157,5 +175,6 @@ class Remixer:
             self.channels,
             amount=self._amount,
             max_gain_db=self._max_gain_db,
+            level_gain_db=self._level_gain_db,
             start_s=self._start_s,
         )

@@ -55,6 +55,8 @@ class ModelReport:
         precision: `fp32`, `fp16` or `int8`.
         threads: threads asked of the engine, None for its own choice.
         latency_ms: algorithmic delay of the stream, from the model's chunks and look-ahead.
+        level_gain_db: gain at which the network heard the programme, so that it had the loudness
+            the model expects; None in a dry run.
     """
 
     name: str
@@ -66,6 +68,7 @@ class ModelReport:
     precision: str
     threads: int | None
     latency_ms: float
+    level_gain_db: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,8 @@ class TimingReport:
         wall_s: the whole run.
         audio_s: seconds of audio.
         realtime_factor: `audio_s / wall_s`, None for no audio.
-        stages_s: wall time of the main thread by stage: `open`, `decode` (waiting for sound),
+        stages_s: wall time of the main thread by stage: `open`, `measure` (the programme's
+            loudness), `decode` (waiting for sound),
             `remix` (network, transforms, waiting for cues), `meter`, `encode` (waiting for the
             encoder), `cues` (finishing the cues after the sound), `verify`.
         network_s: part of `remix` spent inside the engine.

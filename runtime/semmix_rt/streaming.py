@@ -17,8 +17,9 @@ from semmix_rt.timeline import CueTimeline
 Float32 = NDArray[np.float32]
 Block = NDArray[np.floating]
 
-_RESAMPLER_DELAY_S = 0.04
-"""Upper bound of what the two soxr HQ filters hold back at 8 kHz and above."""
+_RESAMPLER_HELD = 3_000
+"""Upper bound of what the two soxr HQ filters hold back, in samples of the lower rate: measured at
+2700 and less between rates from 1 to 384 kHz."""
 
 
 class RemixStream:
@@ -34,6 +35,8 @@ class RemixStream:
         channels: number of channels C.
         amount: share of the change, 0 to 1.
         max_gain_db: bound of the change either way, None for the network's own.
+        level_gain_db: level at which the network hears the stream, relative to the stream's own;
+            the masks act on the stream as it is.
         start_s: time of the first sample on the timeline.
     """
 
@@ -46,6 +49,7 @@ class RemixStream:
         *,
         amount: float = 1.0,
         max_gain_db: float | None = None,
+        level_gain_db: float = 0.0,
         start_s: float = 0.0,
     ) -> None:
         spec = engine.spec
@@ -57,12 +61,14 @@ class RemixStream:
         self._engine, self._timeline, self._spec = engine, timeline, spec
         self._channels, self._amount, self._max_gain_db = channels, amount, max_gain_db
         self._start_s = start_s
+        self._level = np.float32(10.0 ** (level_gain_db / 20.0))
         rate = spec.audio.sample_rate_hz
         self._up = ResampleStream(sample_rate_hz, rate, channels)
         self._down = ResampleStream(rate, sample_rate_hz, channels)
         self._stft = StftStream(spec.stft, channels)
         self._istft = IstftStream(spec.stft, channels)
         self._state = engine.initial_state()
+        self._dtype: np.dtype[np.floating] = np.dtype(np.float32)
         self._dry: list[Block] = []
         self._dry_held = 0
         self._delta: list[Float32] = []
@@ -70,14 +76,14 @@ class RemixStream:
         self._spectra = np.zeros((channels, 0, spec.stft.bins), np.complex64)
         self._fed = 0  # frames given to the network
         self._masked = 0  # frames whose mask came back
-        resampled = sample_rate_hz != rate
-        self.latency_samples = math.ceil(
-            spec.latency_samples * sample_rate_hz / rate
-            + (_RESAMPLER_DELAY_S * sample_rate_hz if resampled else 0.0)
-        )
+        held = 0 if sample_rate_hz == rate else _RESAMPLER_HELD * rate / min(sample_rate_hz, rate)
+        self.latency_samples = math.ceil((spec.latency_samples + held) * sample_rate_hz / rate)
 
     def push(self, block: Block) -> Block:
         """Take in `[C, n]` and return what is ready, `[C, m]` in the same dtype."""
+        self._dtype = block.dtype
+        # Hosts use their buffers again while the samples wait here, or elsewhere.
+        block = block.copy()
         if self._amount == 0.0:
             return block
         self._keep(block)
@@ -87,9 +93,8 @@ class RemixStream:
 
     def finish(self) -> Block:
         """End the stream and return the rest; the total out equals the total in."""
-        dtype = self._dry[0].dtype if self._dry else np.dtype(np.float32)
         if self._amount == 0.0 or not self._dry_held:
-            return np.zeros((self._channels, 0), dtype)
+            return np.zeros((self._channels, 0), self._dtype)
         tail = self._stft.push(self._up.finish(self._channels))
         self._take(tail)
         self._take(self._stft.finish())
@@ -128,9 +133,8 @@ class RemixStream:
         first = self._fed - self._masked
         spectrum = np.zeros((1, kept, spec.stft.bins), np.float32)
         if count > 0:
-            spectrum[0, :count] = linked_magnitude(
-                self._spectra[:, first : first + count], spec.stft
-            )
+            waiting = self._spectra[:, first : first + count]
+            spectrum[0, :count] = linked_magnitude(waiting, spec.stft) * self._level
         frames = self._fed + np.arange(kept) - lookahead
         frame_s = spec.stft.hop_samples / spec.audio.sample_rate_hz
         times_s = np.asarray(self._start_s + frames * frame_s, np.float64)
@@ -166,8 +170,7 @@ class RemixStream:
         self._dry_held -= count
         self._delta_held -= count
         if dry is None or delta is None:
-            dtype = self._dry[0].dtype if self._dry else np.dtype(np.float32)
-            return np.zeros((self._channels, 0), dtype)
+            return np.zeros((self._channels, 0), self._dtype)
         return dry_wet(dry, delta.astype(np.float32, copy=False), self._amount)
 
 

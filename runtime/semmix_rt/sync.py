@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
-from semmix_rt.media.probe import describe, open_input
-from semmix_rt.media.reader import AudioReader
+from semmix_rt.media.decoding import audio_blocks
+from semmix_rt.media.probe import probe
 
 _PROBE_S = 1.0
 _SEARCH_S = 0.2
@@ -65,39 +64,26 @@ class SyncProbe:
         """
         if self._start is None:
             return None
+        audio_streams = probe(output).audio_streams
         kept = np.concatenate(self._kept)
         margin = round(_SEARCH_S * self._rate)
         first = start_sample + self._start - margin
-        heard = self._decode(output, index, first, kept.size + 2 * margin)
-        if heard is None:
+        if all(s.index != index or s.sample_rate_hz != self._rate for s in audio_streams):
             return None
+        heard = self._decode(output, index, first, kept.size + 2 * margin)
         return closest_shift(heard, kept) - margin
 
-    def _decode(
-        self, output: Path, index: int, first: int, count: int
-    ) -> NDArray[np.float32] | None:
+    def _decode(self, output: Path, index: int, first: int, count: int) -> NDArray[np.float32]:
         """Mono samples `first` to `first + count` of the file's timeline, silence outside."""
         heard = np.zeros(count, np.float32)
-        with open_input(output) as source:
-            info = describe(source, output)
-            audio = next((s for s in info.audio_streams if s.index == index), None)
-            if audio is None or audio.sample_rate_hz != self._rate:
-                return None
-            stream = source.streams[index]
-            assert isinstance(stream, AudioStream)
-            reader = AudioReader(stream, audio, self._rate, output)
-            position = 0
-            for packet in source.demux(stream):
-                blocks = reader.feed(packet) if packet.size else reader.finish()
-                for block in blocks:
-                    at = reader.start_sample + position - first
-                    position += block.shape[1]
-                    mono = block.sum(axis=0, dtype=np.float32)
-                    low, high = max(at, 0), min(at + mono.size, count)
-                    if low < high:
-                        heard[low:high] = mono[low - at : high - at]
-                if reader.start_sample + position >= first + count:
-                    break
+        for position, block in audio_blocks(output, index, self._rate):
+            at = position - first
+            mono = block.sum(axis=0, dtype=np.float32)
+            low, high = max(at, 0), min(at + mono.size, count)
+            if low < high:
+                heard[low:high] = mono[low - at : high - at]
+            if at + mono.size >= count:
+                break
         return heard
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, overload
 
 from semmix.nn.bands import BandGroup
+from semmix.nn.base import BaseConfig, BaseSemMix
 from semmix.nn.edge import EdgeConfig, EdgeSemMix
 
 PRESETS: dict[str, EdgeConfig] = {
@@ -28,18 +29,35 @@ PRESETS: dict[str, EdgeConfig] = {
         kept_frames=16,
     ),
 }
-"""Named sizes. `tiny` has the shape of `edge` and exists for tests."""
+"""Named sizes of the edge family. `tiny` has the shape of `edge` and exists for tests."""
+
+BASE_PRESET = "base"
+"""The paper's own network, which is no stream and so stands beside the edge family."""
 
 
-def build(preset: str, **overrides: Any) -> EdgeSemMix:
-    """Make an untrained network from a preset name, with single sizes replaced.
+@overload
+def build(preset: Literal["base"], **overrides: Any) -> BaseSemMix: ...
+
+
+@overload
+def build(preset: str, **overrides: Any) -> EdgeSemMix: ...
+
+
+def build(preset: str, **overrides: Any) -> EdgeSemMix | BaseSemMix:
+    """Make an untrained network from a preset name, with single sizes replaced, ready to run.
+
+    Args:
+        preset: a name in `PRESETS`, or `base`.
+        overrides: fields of `EdgeConfig`, or of `BaseConfig` for `base`.
 
     Raises:
-        ValueError: no such preset.
+        ValueError: no such preset, or sizes that do not fit together.
     """
+    if preset == BASE_PRESET:
+        return BaseSemMix(BaseConfig(**overrides))
     if preset not in PRESETS:
-        raise ValueError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
-    return EdgeSemMix(replace(PRESETS[preset], **overrides))
+        raise ValueError(f"no preset {preset!r}; there are {', '.join((*PRESETS, BASE_PRESET))}")
+    return EdgeSemMix(replace(PRESETS[preset], **overrides)).eval()
 
 
-__all__ = ["PRESETS", "EdgeConfig", "EdgeSemMix", "build"]
+__all__ = ["PRESETS", "BaseConfig", "BaseSemMix", "EdgeConfig", "EdgeSemMix", "build"]

@@ -45,7 +45,8 @@ class BandSplit(nn.Module):
     """Embed scaled magnitudes `[B, T, F]` as a band-major stream `[N, B, T, C]`.
 
     Magnitudes are compressed by the power 0.3 first, which brings speech, music and room tone
-    to comparable size and keeps FP16 in range.
+    to comparable size and keeps FP16 in range, then each bin is centred and scaled by constants
+    that `fit` takes from the first training batch: a fixed gain, so levels stay readable.
     """
 
     exponent = 0.3
@@ -54,17 +55,19 @@ class BandSplit(nn.Module):
     def __init__(self, groups: tuple[BandGroup, ...], channels: int) -> None:
         super().__init__()
         self.groups = groups
+        self.mean: Tensor
+        self.scale: Tensor
+        self.register_buffer("mean", torch.zeros(padded_bins(groups)))
+        self.register_buffer("scale", torch.ones(padded_bins(groups)))
         self.weights = nn.ParameterList(
-            nn.Parameter(torch.randn(g.bands, g.bins, channels) * (0.5 * g.bins**-0.5))
-            for g in groups
+            nn.Parameter(torch.randn(g.bands, g.bins, channels) * g.bins**-0.5) for g in groups
         )
         self.bias = nn.Parameter(torch.randn(band_count(groups), 1, channels) * 0.1)
 
     def forward(self, spectrum: Tensor) -> Tensor:
         """Compress, split and embed."""
-        batch, frames, bins = spectrum.shape
-        x = (spectrum + self.floor).pow(self.exponent)
-        x = nn.functional.pad(x, (0, padded_bins(self.groups) - bins))
+        batch, frames, _ = spectrum.shape
+        x = (self._compressed(spectrum) - self.mean) * self.scale
         parts = []
         start = 0
         for group, weight in zip(self.groups, self.weights, strict=True):
@@ -75,36 +78,49 @@ class BandSplit(nn.Module):
         stream = torch.cat(parts, 0) + self.bias
         return stream.reshape(stream.shape[0], batch, frames, stream.shape[2])
 
+    def _compressed(self, spectrum: Tensor) -> Tensor:
+        x = (spectrum + self.floor).pow(self.exponent)
+        return nn.functional.pad(x, (0, padded_bins(self.groups) - x.shape[2]))
+
+    @torch.no_grad()
+    def fit(self, spectrum: Tensor) -> None:
+        """Take each bin's mean and scale from typical magnitudes `[B, T, F]`."""
+        x = self._compressed(spectrum).flatten(0, 1)
+        self.mean.copy_(x.mean(0))
+        # A bin that hardly ever sounds must not be blown up, nor silence be divided by zero.
+        spread = x.std(0)
+        self.scale.copy_(1.0 / spread.clamp(min=max(0.3 * float(spread.mean()), 1e-3)))
+
 
 class MaskHead(nn.Module):
-    """Read a linear gain `[B, T, F]` off a band-major stream `[N, B, T, C]`.
+    """Read the share of each source in each bin `[B, T, F, S]` off a band-major stream.
 
-    Gains are `max_gain_db * tanh(.)` in decibels: bounded, symmetric, and near 0 dB at the start
-    of training. (Starting at exactly 0 dB learnt a third slower over the first hundred steps.)
+    Shares are a softmax over the sources: what the network cannot tell apart, it splits. The mask
+    is the mean of the sources' gains, weighted by their shares, and so bounded by them.
     """
 
     def __init__(
-        self, groups: tuple[BandGroup, ...], channels: int, bins: int, max_gain_db: float
+        self, groups: tuple[BandGroup, ...], channels: int, bins: int, sources: int
     ) -> None:
         super().__init__()
         self.groups = groups
         self.bins = bins
-        self.nepers = max_gain_db * 0.1151292546497023  # ln(10) / 20
+        self.sources = sources
         self.norm = nn.LayerNorm(channels)
         self.weights = nn.ParameterList(
-            nn.Parameter(torch.randn(g.bands, channels, g.bins) * 0.05) for g in groups
+            nn.Parameter(torch.randn(g.bands, channels, g.bins * sources) * 0.05) for g in groups
         )
-        self.bias = nn.Parameter(torch.zeros(bins))
+        self.bias = nn.Parameter(torch.zeros(bins, sources))
 
     def forward(self, stream: Tensor) -> Tensor:
-        """Project each band to its bins and turn decibels into a gain."""
+        """Project each band `[N, B, T, C]` to its bins and sources."""
         bands, batch, frames, channels = stream.shape
         x = self.norm(stream).reshape(bands, batch * frames, channels)
         parts = []
         start = 0
         for group, weight in zip(self.groups, self.weights, strict=True):
             part = torch.bmm(x[start : start + group.bands], weight)
-            parts.append(part.transpose(0, 1).reshape(batch, frames, group.bands * group.bins))
+            parts.append(part.transpose(0, 1).reshape(batch, frames, -1, self.sources))
             start += group.bands
-        z = torch.cat(parts, 2)[:, :, : self.bins] + self.bias
-        return torch.exp(self.nepers * torch.tanh(z))
+        logits = torch.cat(parts, 2)[:, :, : self.bins] + self.bias
+        return torch.softmax(logits, -1)

@@ -1,8 +1,15 @@
 """The `edge` family: a streaming band-split U-Net around the latent highlighting transformer.
 
-    magnitudes -> band split -> encoder blocks -> latent frames -> highlighting transformer
+    magnitudes -> band split -> encoder blocks -> latent frames -> highlighting transformer <- cues
                                      |  skip, delayed                      |  scale and shift
-                                     +----------> decoder blocks <---------+ -> mask head
+                                     +----------> decoder blocks <---------+
+                                                       | shares            | gains
+                                                       +------> mask <-----+
+
+The mask is the sum over speech, music and effects of each one's share in a bin times its gain in
+the moment. A gain is what the cues ask for (`balance`) less what the sound has already (read off
+the latent frames). Shares and gains are known in training, and learning them apart is what makes
+hours suffice.
 
 Nothing is normalised over time, and every tensor that carries the past is an explicit state, so
 a chunk of any length gives the same masks as the whole file at once.
@@ -23,6 +30,13 @@ from semmix.nn.context import ContextEncoder
 from semmix.nn.highlighter import HighlighterBlock
 from semmix.specs import AudioSpec, ChunkSpec, ModelSpec, StateSpec, StftSpec
 
+NEPERS_PER_DB = 0.1151292546497023
+"""ln(10) / 20: decibels to natural logarithms of a linear gain."""
+
+
+PROGRAMME_LUFS = -22.0
+"""Integrated loudness of the training scenes in balance: mean -21.8, standard deviation 1.9."""
+
 
 @dataclass(frozen=True, slots=True)
 class EdgeConfig:
@@ -36,6 +50,10 @@ class EdgeConfig:
         window: latent frames self-attention looks back.
         context_layers: L, depth of the context encoder.
         kept_frames: frames in one exported chunk, a multiple of `stride`.
+        programme_lufs: mean integrated loudness of the mixes that training calls right.
+        sources: what the mask tells apart, in the order of the training stems.
+        dropout: in training, the chance of each band of a clip, of each latent value and of each
+            value that shares are read from to be left out.
     """
 
     name: str = "edge"
@@ -48,18 +66,21 @@ class EdgeConfig:
     band_hidden: int = 64
     encoder_dilations: tuple[int, ...] = (1, 2, 4, 8)
     decoder_dilations: tuple[int, ...] = (1, 2)
-    latent_lookahead: int = 12
+    latent_lookahead: int = 24
     stride: int = 4
     width: int = 160
     heads: int = 5
-    feed_forward: int = 320
+    feed_forward: int = 288
     depth: int = 3
-    window: int = 64
+    window: int = 96
     context_layers: int = 2
     embedding_dim: int = 384
     max_segments: int = 4
     max_gain_db: float = 18.0
     kept_frames: int = 96
+    programme_lufs: float = PROGRAMME_LUFS
+    sources: tuple[str, ...] = ("speech", "music", "effects")
+    dropout: float = 0.1
     text_encoder: str = ""
 
     @property
@@ -85,6 +106,7 @@ class EdgeConfig:
             token_dim=self.width,
             max_segments=self.max_segments,
             max_gain_db=self.max_gain_db,
+            programme_lufs=self.programme_lufs,
             text_encoder=self.text_encoder,
             state=tuple(state),
         )
@@ -100,7 +122,25 @@ def config_from_dict(data: dict[str, Any]) -> EdgeConfig:
     values["groups"] = tuple(BandGroup(int(g["bands"]), int(g["bins"])) for g in data["groups"])
     for key in ("encoder_dilations", "decoder_dilations"):
         values[key] = tuple(int(d) for d in data[key])
+    values["sources"] = tuple(str(s) for s in data["sources"])
     return EdgeConfig(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Masking:
+    """What the network finds in a chunk.
+
+    Attributes:
+        mask: linear gain `[B, T, F]`, delayed by the look-ahead.
+        shares: share of each source in each bin `[B, T, F, S]`, delayed likewise.
+        gains: gain of each source in each latent frame, in nepers `[B, T / stride, S]`.
+        state: the next state tensors in the order of the spec.
+    """
+
+    mask: Tensor
+    shares: Tensor
+    gains: Tensor
+    state: tuple[Tensor, ...]
 
 
 class EdgeSemMix(nn.Module):
@@ -119,6 +159,8 @@ class EdgeSemMix(nn.Module):
         bands = band_count(c.groups)
         self.bands = bands
         self.split = BandSplit(c.groups, c.channels)
+        self.drop_bands = nn.Dropout2d(c.dropout)
+        self.drop = nn.Dropout(c.dropout)
 
         def block(dilation: int) -> BandBlock:
             return BandBlock(bands, c.channels, c.hidden, c.band_hidden, dilation)
@@ -138,15 +180,31 @@ class EdgeSemMix(nn.Module):
         self.context_encoder = ContextEncoder(
             len(CUE_TYPES), c.embedding_dim, c.width, c.context_layers, c.heads
         )
-        self.head = MaskHead(c.groups, c.channels, bins, c.max_gain_db)
+        self.head = MaskHead(c.groups, c.channels, bins, len(c.sources))
+        self.balance_head = nn.Linear(c.width, len(c.sources))
+        self.gain_head = nn.Linear(c.width, len(c.sources))
+        self.max_nepers = c.max_gain_db * NEPERS_PER_DB
 
     def initial_state(self, batch: int = 1) -> tuple[Tensor, ...]:
         """Zero state in the spec's order."""
         return tuple(torch.zeros(batch, *s.shape) for s in self.config.spec().state)
 
+    def balance(self, tokens: Tensor) -> Tensor:
+        """Level of each source that the cues ask for, in nepers `[..., S]`.
+
+        Args:
+            tokens: context tokens `[..., K, D]`.
+        """
+        return self.balance_head(tokens.mean(-2))  # type: ignore[no-any-return]
+
     def forward(
         self, spectrum: Tensor, tokens: Tensor, weights: Tensor, *state: Tensor
     ) -> tuple[Tensor, ...]:
+        """The mask `[B, T, F]` of `masking`, and the next state tensors, as graphs give them."""
+        found = self.masking(spectrum, tokens, weights, *state)
+        return (found.mask, *found.state)
+
+    def masking(self, spectrum: Tensor, tokens: Tensor, weights: Tensor, *state: Tensor) -> Masking:
         """Mask a chunk; shapes as in `semmix_rt.engines.base.Engine.run`.
 
         Args:
@@ -154,9 +212,6 @@ class EdgeSemMix(nn.Module):
             tokens: `[B, S, K, D]`.
             weights: `[B, T, S]`.
             state: tensors in the order of the spec.
-
-        Returns:
-            the mask `[B, T, F]`, delayed by the look-ahead, and the next state tensors.
         """
         c = self.config
         batch, frames, _ = spectrum.shape
@@ -166,13 +221,15 @@ class EdgeSemMix(nn.Module):
         after: list[Tensor] = []
 
         x = self.split(spectrum)
+        if self.training:
+            x = self.drop_bands(x.transpose(0, 1)).transpose(0, 1)
         for i, encoder in enumerate(self.encoder):
             x, memory = encoder(x, past[i])
             after.append(memory)
 
         latent = self.to_latent(x.permute(1, 2, 0, 3).reshape(batch, frames, -1))
         steps = frames // c.stride
-        h = self.fold(torch.relu(latent).reshape(batch, steps, -1))
+        h = self.fold(self.drop(torch.relu(latent)).reshape(batch, steps, -1))
         share = weights.reshape(batch, steps, c.stride, -1).mean(2)
         token_bias = torch.log(share + 1e-6).repeat_interleave(tokens.shape[2], 2).unsqueeze(1)
         flat_tokens = tokens.reshape(batch, -1, tokens.shape[3])
@@ -181,7 +238,11 @@ class EdgeSemMix(nn.Module):
             h, next_cache = layer(h, flat_tokens, token_bias, cache)
             next_caches.append(next_cache)
 
-        film = self.from_latent(self.latent_norm(h)).reshape(batch, steps, self.bands, -1)
+        h = self.latent_norm(h)
+        wanted = (share.unsqueeze(-1) * self.balance(tokens).unsqueeze(1)).sum(2)
+        gains = self.max_nepers * torch.tanh((wanted + self.gain_head(h)) / self.max_nepers)
+
+        film = self.from_latent(h).reshape(batch, steps, self.bands, -1)
         scale, shift = film.permute(2, 0, 1, 3).unsqueeze(3).chunk(2, 4)
         delayed = torch.cat((past[blocks], x), 2)
         skip = delayed[:, :, :frames]
@@ -191,4 +252,8 @@ class EdgeSemMix(nn.Module):
             x, memory = decoder(x, past[len(c.encoder_dilations) + i])
             after.append(memory)
         after.append(delayed[:, :, frames:])
-        return (self.head(x), *(m.transpose(0, 1) for m in after), *next_caches)
+        shares = self.head(self.drop(x))
+        linear = torch.exp(gains).repeat_interleave(c.stride, 1)
+        mask = (shares @ linear.unsqueeze(-1)).squeeze(-1)
+        next_state = (*(m.transpose(0, 1) for m in after), *next_caches)
+        return Masking(mask, shares, gains, next_state)

@@ -68,14 +68,18 @@ def network_from_bundle(bundle: Bundle) -> EdgeSemMix:
     """
     try:
         config = config_from_dict(bundle.manifest.provenance["config"])
-        network = EdgeSemMix(config)
-        network.load_state_dict(load_safetensors(bundle.read(WEIGHTS_FILE)))
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as exc:
+        if config.spec() != bundle.spec:
+            raise ValueError("its configuration is not that of its spec")
+        # Sizes are held against the weights before anything of such sizes is made.
+        with torch.device("meta"):
+            network = EdgeSemMix(config)
+        network.load_state_dict(load_safetensors(bundle.read(WEIGHTS_FILE)), assign=True)
+    except (SafetensorError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as exc:
         raise ModelFormatError(
             f"{bundle.path}: no PyTorch network can be made of this bundle "
             f"({str(exc).splitlines()[0]}): export it again, or use the ort engine"
         ) from exc
-    return network.eval()
+    return network.float().eval()
 
 
 def _array(tensor: torch.Tensor) -> Float32:

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from semmix.cues.types import CUE_TYPES
+from semmix.nn.edge import NEPERS_PER_DB
 from semmix.specs import StftSpec
+from semmix.training.policy import SITUATION_BY_NAME
 from semmix.training.scenes import Example, Shot
 
 MAX_SHOTS = 2
@@ -36,12 +38,22 @@ class Batch:
         mixture, target: scaled magnitudes `[B, M, F]`.
         embeddings: cue embeddings `[B, S, K, E]`, zeros where unknown.
         weights: share of each shot in each frame `[B, M, S]`.
+        stems: scaled magnitudes of the stems in the mixture `[B, M, F, stems]`.
+        gains: nepers that mend each stem `[B, stems]`.
+        active: 1.0 where a stem sounds `[B, stems]`.
+        policy_embeddings: cues of further scenes, without sound `[P, K, E]`.
+        policy_balance: the level that each of them asks for, in nepers `[P, stems]`.
     """
 
     mixture: Tensor
     target: Tensor
     embeddings: Tensor
     weights: Tensor
+    stems: Tensor
+    gains: Tensor
+    active: Tensor
+    policy_embeddings: Tensor
+    policy_balance: Tensor
 
 
 def magnitudes(x: NDArray[np.float32], spec: StftSpec) -> NDArray[np.float32]:
@@ -81,11 +93,30 @@ def embed_shots(shots: Sequence[Shot], encoder: Encoder) -> NDArray[np.float32]:
     return out
 
 
-def collate(examples: Sequence[Example], spec: StftSpec, rate_hz: int, encoder: Encoder) -> Batch:
-    """Tensors of a list of examples of equal length."""
+def collate(
+    examples: Sequence[Example],
+    scenes: Sequence[Shot],
+    spec: StftSpec,
+    rate_hz: int,
+    encoder: Encoder,
+) -> Batch:
+    """Tensors of a list of examples of equal length, and of scenes without sound."""
     mixture = np.stack([magnitudes(e.mix, spec) for e in examples])
     target = np.stack([magnitudes(e.target, spec) for e in examples])
+    stems = np.stack(
+        [np.stack([magnitudes(s, spec) for s in e.mix_stems], axis=-1) for e in examples]
+    )
     frame_s = spec.hop_samples / rate_hz
-    weights = np.stack([shot_weights(e.shots, mixture.shape[1], frame_s, 0.2) for e in examples])
-    embeddings = np.stack([embed_shots(e.shots, encoder) for e in examples])
-    return Batch(*(torch.from_numpy(a) for a in (mixture, target, embeddings, weights)))
+    balance = [SITUATION_BY_NAME[s.situation].balance_lu for s in scenes]
+    arrays = (
+        mixture,
+        target,
+        np.stack([embed_shots(e.shots, encoder) for e in examples]),
+        np.stack([shot_weights(e.shots, mixture.shape[1], frame_s, 0.2) for e in examples]),
+        stems,
+        np.stack([-NEPERS_PER_DB * e.gains_db for e in examples]).astype(np.float32),
+        (stems.max(axis=(1, 2)) > 0.0).astype(np.float32),
+        np.stack([embed_shots((s,), encoder)[0] for s in scenes]),
+        (NEPERS_PER_DB * np.array(balance)).astype(np.float32),
+    )
+    return Batch(*(torch.from_numpy(a) for a in arrays))

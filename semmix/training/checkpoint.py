@@ -7,17 +7,16 @@ configuration ride in the header. Batches depend only on seed and step, so nothi
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from semmix.atomic import write_atomically
 from semmix.errors import ModelFormatError
 from semmix.nn import EdgeConfig, EdgeSemMix
 from semmix.nn.edge import config_from_dict
@@ -65,14 +64,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "settings": json.dumps(checkpoint.settings),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    try:
-        save_file(tensors, name, metadata=header)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_atomically(path, save(tensors, metadata=header))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -97,9 +89,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
                 groups[group][name] = file.get_tensor(key)
         config = config_from_dict(json.loads(header["config"]))
         checkpoint = Checkpoint(
-            config, int(header["step"]), json.loads(header["settings"]), **groups
+            config, int(header["step"]), dict(json.loads(header["settings"])), **groups
         )
-        checkpoint.network()
+        _check_tensors(checkpoint)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as exc:
         reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
         raise ModelFormatError(
@@ -107,6 +99,32 @@ def load_checkpoint(path: Path) -> Checkpoint:
             "`semmix-rt train` wrote"
         ) from exc
     return checkpoint
+
+
+def _check_tensors(checkpoint: Checkpoint) -> None:
+    """Hold every tensor against the network's sizes, before anything of such sizes is made.
+
+    Raises:
+        ValueError: a number no network can have, or tensors that do not fit.
+    """
+    config = checkpoint.config
+    if checkpoint.step < 0 or config.depth + config.context_layers > len(checkpoint.average):
+        raise ValueError("its numbers do not fit its weights")
+    try:
+        config.spec().check()
+        with torch.device("meta"):
+            network = EdgeSemMix(config)
+    except (ModelFormatError, ArithmeticError, RuntimeError) as exc:
+        raise ValueError(f"its sizes make no network: {exc}") from exc
+    expected = {k: (v.shape, v.dtype) for k, v in network.state_dict().items()}
+    for group in (checkpoint.model, checkpoint.average):
+        if {k: (v.shape, v.dtype) for k, v in group.items()} != expected:
+            raise ValueError("its weights do not fit its sizes")
+    shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
+    for key, moment in checkpoint.optimizer.items():
+        shape = shapes.get(key.rpartition(".")[0])
+        if shape is None or (moment.ndim and moment.shape != shape):
+            raise ValueError(f"the optimiser's {key!r} fits no weight")
 
 
 def optimizer_tensors(

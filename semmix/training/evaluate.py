@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -205,7 +206,7 @@ def _donor(index: int, clips: int, example: Callable[[int], Example]) -> int:
     """
     shown = {shot.situation for shot in example(index).shots}
     within = [(index + step) % clips for step in range(1, min(clips, _DONORS))]
-    for candidate in [*within, *range(clips, clips + _DONORS)]:
+    for candidate in chain(within, range(clips, clips + _DONORS)):
         if shown.isdisjoint(shot.situation for shot in example(candidate).shots):
             return candidate
     raise SemMixError(

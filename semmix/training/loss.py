@@ -1,11 +1,18 @@
-"""The training loss, on magnitudes: the mask is judged by the spectrum it makes."""
+"""The training loss: the mask is judged by the spectrum it makes, its parts by what is known.
+
+Generated mixes come with their stems and with the gains that would mend them, so that shares,
+gains and the balance that cues ask for each have a truth of their own. These three terms only
+speed up learning; the first is the aim.
+"""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-LINEAR_WEIGHT = 1.0
 COMPRESSED_WEIGHT = 0.5
+SHARE_WEIGHT = 0.5
+GAIN_WEIGHT = 0.5
+BALANCE_WEIGHT = 0.5
 COMPRESSION = 0.3
 
 
@@ -28,4 +35,37 @@ def remix_loss(mask: Tensor, mixture: Tensor, target: Tensor) -> Tensor:
     compressed = (
         (estimate + 1e-5).pow(COMPRESSION) - (target + 1e-5).pow(COMPRESSION)
     ).abs().mean() / (target + 1e-5).pow(COMPRESSION).mean()
-    return LINEAR_WEIGHT * linear + COMPRESSED_WEIGHT * compressed
+    return linear + COMPRESSED_WEIGHT * compressed
+
+
+def share_loss(shares: Tensor, mixture: Tensor, stems: Tensor) -> Tensor:
+    """Distance between each source's part of the mixture and the stem that went in.
+
+    Args:
+        shares: `[B, M, F, S]`, adding up to one.
+        mixture: scaled magnitudes `[B, M, F]`.
+        stems: scaled magnitudes of the stems in the mixture `[B, M, F, S]`.
+
+    Returns:
+        scalar: mean over the sources, each relative to its own level, a silent one to the mix's.
+    """
+    difference = (shares * mixture.unsqueeze(-1) - stems).abs().mean((1, 2))
+    level = stems.mean((1, 2)) + 0.3 * mixture.mean((1, 2)).unsqueeze(-1) + 1e-5
+    return (difference / level).mean()
+
+
+def gain_loss(gains: Tensor, truth: Tensor, active: Tensor) -> Tensor:
+    """Mean distance in nepers of the gains of sounding sources from those that mend the mix.
+
+    Args:
+        gains: nepers `[B, T, S]`.
+        truth: nepers `[B, S]`.
+        active: 1 where the source sounds in the clip, else 0, `[B, S]`.
+    """
+    difference = (gains - truth.unsqueeze(1)).abs().mean(1)
+    return (difference * active).sum() / active.sum().clamp(min=1.0)
+
+
+def balance_loss(balance: Tensor, truth: Tensor) -> Tensor:
+    """Mean distance in nepers of what cues are read to ask for from the policy, `[..., S]`."""
+    return (balance - truth).abs().mean()

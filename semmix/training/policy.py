@@ -64,5 +64,5 @@ SITUATIONS: tuple[Situation, ...] = (
 
 SITUATION_BY_NAME: dict[str, Situation] = {s.name: s for s in SITUATIONS}
 
-SCATTER_LU = 1.5
+SCATTER_LU = 1.0
 """Standard deviation of each stem's level around the table: no mix is exact."""

@@ -21,9 +21,10 @@ from semmix.training.observations import observed_sentences
 from semmix.training.policy import SCATTER_LU, SITUATIONS, STEMS, Situation
 from semmix.training.sources import draw_effects, draw_music, draw_speech
 from semmix.training.stems import StemLibrary
+from semmix.training.variation import Variation
 from semmix.training.wordings import sentence
 
-BASE_LUFS, BASE_SPREAD_LU = -21.0, 2.0
+BASE_LUFS, BASE_SPREAD_LU = -21.0, 1.0
 """Loudness of the leading stem: mean and standard deviation."""
 CUT_SHARE = 0.5
 """Share of clips with a cut to another situation."""
@@ -80,8 +81,13 @@ class Example:
     @property
     def mix(self) -> NDArray[np.float32]:
         """The muddy mix `[N]`, input of the network."""
+        return np.asarray(self.mix_stems.sum(axis=0, dtype=np.float32))
+
+    @property
+    def mix_stems(self) -> NDArray[np.float32]:
+        """The stems as they are in the muddy mix `[S, N]`."""
         gains = (10.0 ** (self.gains_db / 20.0)).astype(np.float32)
-        return np.asarray(gains @ self.target_stems)
+        return self.target_stems * gains[:, None]
 
 
 class SceneGenerator:
@@ -92,15 +98,22 @@ class SceneGenerator:
         seed: with the index it determines an example fully.
         duration_s: length of the clips.
         drop_cues: leave cues out as in training; evaluations give all of them.
+        vary: vary the recordings as in training; evaluations take them as they are.
     """
 
     def __init__(
-        self, library: StemLibrary, seed: int, duration_s: float = 10.0, drop_cues: bool = True
+        self,
+        library: StemLibrary,
+        seed: int,
+        duration_s: float = 10.0,
+        drop_cues: bool = True,
+        vary: bool = False,
     ) -> None:
         self.library = library
         self.seed = seed
         self.duration_s = duration_s
         self.drop_cues = drop_cues
+        self.vary = vary
         shares = np.array([s.share for s in SITUATIONS])
         self._shares = shares / shares.sum()
 
@@ -109,7 +122,10 @@ class SceneGenerator:
         rng = np.random.default_rng((self.seed, index))
         situations = self._situations(rng)
         samples = round(self.duration_s * self.library.sample_rate_hz)
-        stems = self._stems(situations, samples, rng)
+        # A source of chance of its own: what is not varied does not depend on it.
+        chance = np.random.default_rng((self.seed, index, 0, 1))
+        variation = Variation(chance, self.library.sample_rate_hz) if self.vary else None
+        stems = self._stems(situations, samples, rng, variation)
         bounds = self._bounds(len(situations), rng)
         target = self._balance(stems, situations, bounds, rng)
         loudness = np.array([self._loudness(s) for s in target])
@@ -119,6 +135,16 @@ class SceneGenerator:
         return Example(
             target, muddy(target, gains_db).gains_db, self._shots(situations, bounds, rng)
         )
+
+    def scenes(self, index: int, count: int) -> list[Shot]:
+        """`count` shots without sound: more cues than the examples of a step have room for."""
+        rng = np.random.default_rng((self.seed, index, count))
+        found: list[Shot] = []
+        while len(found) < count:
+            situations = self._situations(rng)
+            bounds = self._bounds(len(situations), rng)
+            found.extend(self._shots(situations, bounds, rng))
+        return found[:count]
 
     def _situations(self, rng: np.random.Generator) -> list[Situation]:
         count = 2 if rng.random() < CUT_SHARE else 1
@@ -130,7 +156,11 @@ class SceneGenerator:
         return [0.0, *cuts, self.duration_s]
 
     def _stems(
-        self, situations: list[Situation], samples: int, rng: np.random.Generator
+        self,
+        situations: list[Situation],
+        samples: int,
+        rng: np.random.Generator,
+        variation: Variation | None,
     ) -> NDArray[np.float32]:
         present = rng.random(len(STEMS)) >= MISSING_SHARE
         lead = int(np.argmax(situations[0].balance_lu))
@@ -138,12 +168,12 @@ class SceneGenerator:
         words = tuple(w for s in situations for w in s.effects_like)
         stems = np.zeros((len(STEMS), samples), np.float32)
         if present[0]:
-            stems[0] = draw_speech(self.library, samples, rng)
+            stems[0] = draw_speech(self.library, samples, rng, variation)
         if present[1]:
-            stems[1] = draw_music(self.library, samples, rng)
+            stems[1] = draw_music(self.library, samples, rng, variation)
         if present[2]:
-            stems[2] = draw_effects(self.library, words, samples, rng)
-        return stems
+            stems[2] = draw_effects(self.library, words, samples, rng, variation)
+        return stems if variation is None else np.stack([variation.colour(s) for s in stems])
 
     def _balance(
         self,

@@ -6,12 +6,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semmix.training.stems import StemFile, StemLibrary
+from semmix.training.variation import Variation
 
 _FADE_S = 0.01
+_SPARE = 1.5
+"""Of a long recording so many times the needed length is taken: it may be played faster."""
 
 
 def _pick(files: tuple[StemFile, ...], rng: np.random.Generator) -> StemFile:
     return files[int(rng.integers(len(files)))]
+
+
+def _take(
+    library: StemLibrary,
+    files: tuple[StemFile, ...],
+    stem: str,
+    samples: int,
+    rng: np.random.Generator,
+    variation: Variation | None,
+) -> NDArray[np.int16]:
+    """A recording, varied in training; of a long one a random part."""
+    audio = library.read(_pick(files, rng))
+    if variation is not None:
+        audio = variation.speed(_crop(audio, round(_SPARE * samples), rng), stem)
+    return audio
 
 
 def _place(
@@ -41,15 +59,19 @@ def _level(audio: NDArray[np.int16]) -> float:
 
 
 def draw_speech(
-    library: StemLibrary, samples: int, rng: np.random.Generator
+    library: StemLibrary,
+    samples: int,
+    rng: np.random.Generator,
+    variation: Variation | None = None,
 ) -> NDArray[np.float32]:
     """One voice, sometimes two, with pauses, `[samples]`."""
     rate = library.sample_rate_hz
     fade = round(_FADE_S * rate)
     track = np.zeros(samples, np.float32)
-    position = int(rng.uniform(0.0, 1.0) * rate)
+    # The pause before the first word leaves room for words, however short the clip.
+    position = min(int(rng.uniform(0.0, 1.0) * rate), samples // 2)
     while position < samples:
-        audio = library.read(_pick(library.files["speech"], rng))
+        audio = _take(library, library.files["speech"], "speech", samples, rng, variation)
         if position == 0:
             audio = _crop(audio, samples, rng)
         end = _place(track, audio, position, _level(audio), fade)
@@ -59,10 +81,16 @@ def draw_speech(
     return track
 
 
-def draw_music(library: StemLibrary, samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def draw_music(
+    library: StemLibrary,
+    samples: int,
+    rng: np.random.Generator,
+    variation: Variation | None = None,
+) -> NDArray[np.float32]:
     """A crop of one piece, repeated where the piece is too short, `[samples]`."""
     track = np.zeros(samples, np.float32)
-    audio = _crop(library.read(_pick(library.files["music"], rng)), samples, rng)
+    audio = _take(library, library.files["music"], "music", samples, rng, variation)
+    audio = _crop(audio, samples, rng)
     if not len(audio):
         return track
     gain, position = _level(audio), 0
@@ -72,7 +100,11 @@ def draw_music(library: StemLibrary, samples: int, rng: np.random.Generator) -> 
 
 
 def draw_effects(
-    library: StemLibrary, words: tuple[str, ...], samples: int, rng: np.random.Generator
+    library: StemLibrary,
+    words: tuple[str, ...],
+    samples: int,
+    rng: np.random.Generator,
+    variation: Variation | None = None,
 ) -> NDArray[np.float32]:
     """A bed of one longer sound and a sequence of shorter ones, `[samples]`.
 
@@ -81,16 +113,17 @@ def draw_effects(
         words: what the scene shows; two sounds in three fit it.
         samples: length of the track.
         rng: source of chance.
+        variation: changes the recordings, in training.
     """
     rate = library.sample_rate_hz
     fade = round(_FADE_S * rate)
     track = np.zeros(samples, np.float32)
     fitting = library.effects_like(words)
-    position = int(rng.uniform(0.0, 0.5) * rate)
+    position = min(int(rng.uniform(0.0, 0.5) * rate), samples // 2)
     density_s = float(rng.choice([0.05, 0.4, 1.2]))
     while position < samples:
         pool = fitting if rng.random() < 0.67 else library.files["effects"]
-        audio = _crop(library.read(_pick(pool, rng)), samples, rng)
+        audio = _crop(_take(library, pool, "effects", samples, rng, variation), samples, rng)
         gain = _level(audio) * float(10.0 ** (rng.normal(0.0, 3.0) / 20.0))
         end = _place(track, audio, position, gain, fade)
         # Long sounds are beds: the next one enters over them.

@@ -58,7 +58,7 @@ class StemLibrary:
             found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
             if not found:
                 raise MediaError(f"{folder}: no audio files; put .wav, .flac or .ogg files there")
-            self.files[stem] = tuple(StemFile(p, labels.get(p.name, _words(p.stem))) for p in found)
+            self.files[stem] = tuple(StemFile(p, _label(p, root, labels)) for p in found)
         self._audio: dict[Path, NDArray[np.int16]] = {}
 
     def read(self, file: StemFile) -> NDArray[np.int16]:
@@ -93,16 +93,37 @@ def _words(name: str) -> str:
     return name.lower().replace("_", " ").replace("-", " ")
 
 
+def _label(path: Path, root: Path, labels: dict[str, str]) -> str:
+    """What the catalogue says of a file, by its path or else its name, or the name itself.
+
+    Paths come first: the same name may stand in two sub-folders.
+    """
+    for key in (path.relative_to(root), path.relative_to(root.parent), path.name):
+        if str(key) in labels:
+            return labels[str(key)]
+    return _words(path.stem)
+
+
 def _catalogue(root: Path) -> dict[str, str]:
-    """Labels by file name, empty without a catalogue."""
+    """Labels by path and by file name, empty without a catalogue.
+
+    Raises:
+        MediaError: it is no UTF-8 text.
+    """
+    labels: dict[str, str] = {}
     for path in (root / "catalog.csv", root.parent / "catalog.csv"):
-        if path.is_file():
+        if not path.is_file():
+            continue
+        try:
             with path.open(newline="", encoding="utf-8") as handle:
-                return {
-                    Path(row["path"]).name: _words(
-                        f"{row.get('category', '')} {Path(row.get('original_name', '')).stem}"
-                    )
-                    for row in csv.DictReader(handle)
-                    if row.get("path")
-                }
-    return {}
+                rows = list(csv.DictReader(handle))
+        except (UnicodeDecodeError, csv.Error) as exc:
+            raise MediaError(f"{path}: is no CSV in UTF-8 ({exc}); save it as such") from exc
+        for row in rows:
+            if file := row.get("path"):
+                # Short rows leave the last columns None.
+                category, original = row.get("category") or "", row.get("original_name") or ""
+                words = _words(f"{category} {Path(original).stem}")
+                labels[str(Path(file))] = labels[Path(file).name] = words
+        break
+    return labels

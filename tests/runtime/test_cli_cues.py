@@ -49,8 +49,7 @@ def test_a_sheet_is_written_beside_the_video_and_shown(film, tmp_path):
     assert sheet.extractor == "shot-counter/1"
     rows = result.stdout.splitlines()
     assert sum("Shot" in row for row in rows) == 3
-    assert "camera focus" in result.stdout
-    assert "0:04.0" in result.stdout
+    assert sum(row.split("  ")[0] == "0:04.0" for row in rows) == 1
     assert "film.cues.json" in result.stderr
     assert names(tmp_path) == {"film.mp4", "film.cues.json", "cache"}
 

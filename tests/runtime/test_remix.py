@@ -216,14 +216,17 @@ def test_progress_comes_in_order_and_reaches_the_end(tmp_path, model):
     seen: list[semmix_rt.progress.Progress] = []
     semmix_rt.remix(source, model=model, cues=SHEET, progress=seen.append)
     stages = list(dict.fromkeys(p.stage for p in seen))
-    assert stages == ["open", "remix", "verify", "done"]
-    done = [p.done_s for p in seen]
+    assert stages == ["open", "measure", "remix", "verify", "done"]
+    measured = [p.done_s for p in seen if p.stage == "measure"]
+    assert measured == sorted(measured)
+    assert measured[-1] == pytest.approx(2.0, abs=0.1)
+    done = [p.done_s for p in seen if p.stage != "measure"]
     assert done == sorted(done)
     assert done[-1] == pytest.approx(2.0, abs=0.1)
     assert all(threading.current_thread() is threading.main_thread() for _ in seen)
 
 
-@pytest.mark.parametrize("stage", ["open", "remix", "verify"])
+@pytest.mark.parametrize("stage", ["open", "measure", "remix", "verify"])
 def test_an_interrupt_at_any_stage_leaves_nothing(tmp_path, model, stage):
     source = film(tmp_path / "in.mp4", seconds=4.0)
 

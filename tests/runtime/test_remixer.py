@@ -8,6 +8,7 @@ import semmix_rt
 import soundfile
 from semmix_rt import Remixer
 from support_remix import make_bundle, programme
+from tolerances import LEVELLED_FLOAT32
 
 from semmix.cues.types import CUE_TYPES, Cue, CueSegment, CueSheet
 from semmix.errors import UsageError
@@ -40,8 +41,11 @@ def test_blocks_of_any_size_give_what_the_file_gives(tmp_path, model, rate_hz):
     soundfile.write(source, sound.T, rate_hz, subtype="FLOAT")
     result = semmix_rt.remix(source, model=model, cues=SHEET)
     whole = soundfile.read(result.output, dtype="float32")[0].T
+    loudness = result.report.loudness_before
+    assert loudness is not None
+    settings = {"model": model, "programme_lufs": loudness.integrated_lufs}
     for block_samples in (61, 1_024, 48_000, sound.shape[1]):
-        with Remixer(rate_hz, 2, SHEET, model=model) as remixer:
+        with Remixer(rate_hz, 2, SHEET, **settings) as remixer:
             assert np.array_equal(play(remixer, sound, block_samples), whole)
 
 
@@ -69,6 +73,28 @@ def test_reset_starts_over(model):
     assert np.array_equal(play(remixer, sound, 4_800), first)
 
 
+def test_reset_can_bring_other_cues(model):
+    sound = programme(0.9)
+    remixer = Remixer(48_000, 2, model=model)
+    without = play(remixer, sound, 4_800)
+    remixer.reset(SHEET)
+    guided = play(remixer, sound, 4_800)
+    assert np.array_equal(guided, play(Remixer(48_000, 2, SHEET, model=model), sound, 4_800))
+    assert not np.array_equal(guided, without)
+
+
+@pytest.mark.parametrize("gain_db", [-18.0, 9.0])
+def test_a_programme_of_any_loudness_is_heard_at_the_models(model, gain_db):
+    gain = np.float32(10.0 ** (gain_db / 20.0))
+    sound = programme(0.9)
+    usual = play(Remixer(48_000, 2, SHEET, model=model, programme_lufs=-23.0), sound, 4_800)
+    settings = {"model": model, "programme_lufs": -23.0 + gain_db}
+    louder = play(Remixer(48_000, 2, SHEET, **settings), sound * gain, 4_800)
+    np.testing.assert_allclose(louder, usual * gain, atol=LEVELLED_FLOAT32 * float(gain))
+    unheard = play(Remixer(48_000, 2, SHEET, model=model), sound * gain, 4_800)
+    assert np.abs(unheard - usual * gain).max() > 10 * LEVELLED_FLOAT32 * float(gain)
+
+
 def test_start_s_moves_the_sound_along_the_cues(model):
     sound = programme(0.5)
     late = CueSheet((CueSegment(10.0, 40.0, 10.0, SHEET.segments[1].cues),))
@@ -88,6 +114,8 @@ def test_amount_0_gives_every_sample_back(model):
 def test_bad_blocks_and_settings_are_refused(model):
     with pytest.raises(UsageError, match="amount"):
         Remixer(48_000, 2, amount=2.0, model=model)
+    with pytest.raises(UsageError, match="LUFS"):
+        Remixer(48_000, 2, programme_lufs=3.0, model=model)
     for settings in ({"channels": 0}, {"sample_rate_hz": 10}, {"start_s": float("nan")}):
         with pytest.raises(UsageError, match="cannot be"):
             Remixer(model=model, **settings)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Also write an HTML page with every keyframe beside its cues (reads them anew).",
 )
-@click.option("--quiet", is_flag=True, help="No table and no progress.")
+@click.option("--quiet", is_flag=True, help="No listing and no progress.")
 def command(
     video: Path,
     output: Path | None,
@@ -125,33 +125,26 @@ def _show(
     if as_json:
         click.echo(dump_sheet(sheet), nl=False)
     elif not quiet:
-        _print_table(sheet)
+        _print_cues(sheet)
     if not quiet:
         for path in (output, explain):
             if path is not None:
                 click.echo(f"Wrote {path}", err=True)
 
 
-def _print_table(sheet: CueSheet) -> None:
-    """One row for each segment; sentences are cut to the terminal's width."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+def _print_cues(sheet: CueSheet) -> None:
+    """One line for each known cue, under the time at which its segment starts."""
     from semmix.cues.types import CUE_TYPES
     from semmix_rt.cues.explain import clock
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("time", no_wrap=True)
-    for cue_type in CUE_TYPES:
-        table.add_column(cue_type.replace("_", " "), no_wrap=True, overflow="ellipsis", ratio=1)
     for segment in sheet.segments:
-        cues = (segment.cue(t).text for t in CUE_TYPES)
-        table.add_row(clock(segment.start_s), *(Text(c or "-") for c in cues))
-    console = Console()
-    # Where there is no terminal there is no width to fit: lines may be as long as they need.
-    console.print(table, width=None if console.is_terminal else 200)
+        known = [(t, segment.cue(t).text) for t in CUE_TYPES if segment.cue(t).known]
+        label = clock(segment.start_s)
+        if not known:
+            click.echo(f"{label:<12}unknown")
+        for cue_type, text in known:
+            click.echo(f"{label:<12}{cue_type.replace('_', ' '):<14}{text}")
+            label = ""
 
 
 @contextmanager

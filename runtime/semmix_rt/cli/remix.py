@@ -50,6 +50,12 @@ def _bit_rate(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     "[what the model allows]",
 )
 @click.option(
+    "--programme-lufs",
+    type=click.FloatRange(-70.0, 0.0),
+    help="Integrated loudness of the whole programme, where INPUT is an excerpt of it: levels are "
+    "judged against it. [that of INPUT]",
+)
+@click.option(
     "--cues",
     type=_FILE,
     help="Follow this cue sheet instead of the picture, such as one that `semmix-rt cues` wrote "
@@ -109,6 +115,7 @@ def command(
     output: Path | None,
     amount: float,
     max_gain_db: float | None,
+    programme_lufs: float | None,
     cues: Path | None,
     model: Path | None,
     engine: str,
@@ -140,6 +147,7 @@ def command(
             output,
             amount=amount,
             max_gain_db=max_gain_db,
+            programme_lufs=programme_lufs,
             cues=cues,
             model=model,
             engine=engine,

@@ -32,6 +32,7 @@ SHORT_HELP = {
     "remix": "Rebalance a video's sound to what its picture shows.",
     "cues": "Read the visual cues of a video into an editable sheet.",
     "train": "Train a network on a folder of stems.",
+    "evaluate": "Measure a model on mixes made from stems.",
     "export": "Turn a trained network into a bundle, with its proof of parity.",
     "env": "Show versions, providers and models of this installation.",
 }

@@ -25,7 +25,7 @@ def check_target(source: Path, target: Path, overwrite: bool) -> None:
         if target.samefile(source):
             raise UsageError(f"the output {target} is the input: choose another name")
         if not overwrite:
-            raise UsageError(f"{target} exists: choose another name or allow overwriting")
+            raise UsageError(f"{target} exists: choose another name, or pass --overwrite (-y)")
     if not os.access(folder, os.W_OK):
         raise MediaError(f"the folder {folder} cannot be written to: choose another output folder")
 

@@ -46,8 +46,11 @@ from semmix_rt.media.writer import AudioWriter
 
 Block = NDArray[np.float32] | NDArray[np.float64]
 
+# The muxer holds the picture back until the sound beside it has come, and gives up after 10 s:
+# what is read ahead, with what the caller keeps, has to stay below.
+_READ_AHEAD_S = 2.0
 _READ_AHEAD_BYTES = 8 << 20
-_WRITE_BEHIND_BYTES = 32 << 20
+_WRITE_BEHIND_BYTES = 4 << 20
 _WORTH_S = 0.5  # a shorter sound may lie within the encoder's delay altogether
 _BATCH_PACKETS = 64
 _BATCH_BYTES = 1 << 20
@@ -135,7 +138,9 @@ class Transfer:
         self._reader = AudioReader(stream, self.audio, block_samples, self._source_path)
         self.dtype = self._reader.dtype
         self._shift = common_shift(self.info, self._container)
-        self._blocks: Pipe[Block] = Pipe(_READ_AHEAD_BYTES)
+        second_bytes = self.sample_rate_hz * self.channels * self.dtype.itemsize
+        ahead_bytes = min(round(_READ_AHEAD_S * second_bytes), _READ_AHEAD_BYTES)
+        self._blocks: Pipe[Block] = Pipe(ahead_bytes)
         self._out: Pipe[list[Packet[Stream]] | Block] = Pipe(_WRITE_BEHIND_BYTES)
         self._threads: list[Thread] = []
         self._lock = Lock()
@@ -217,6 +222,8 @@ class Transfer:
             assert temporary is not None
             if self._writer.edit_priming:
                 self._cut_priming(temporary)
+            # The index of a long film takes tens of megabytes, and verifying reads another one.
+            self._input.close()
             outcome = self._outcome()
             found = verify_transfer(temporary, outcome.expected())
             if self._target.exists() and not self._overwrite:
@@ -230,7 +237,6 @@ class Transfer:
             raise
         self._temporary = None
         self._state = "finished"
-        self._input.close()
         return outcome.summary(found)
 
     def abort(self) -> None:

@@ -1,0 +1,98 @@
+"""`semmix-rt evaluate`, through the command line, on the seeded tiny model and made stems."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from semmix_rt.cli.root import main
+from support_remix import make_bundle
+
+from semmix.metrics import mag
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundles") / "tiny").path
+
+
+@pytest.fixture(scope="module")
+def stems(tmp_path_factory) -> Path:
+    """Two seeded recordings a stem: noise of three colours that comes and goes."""
+    folder = tmp_path_factory.mktemp("stems")
+    rng = np.random.default_rng(5)
+    time_s = np.arange(4 * 48_000) / 48_000
+    for octave, stem in enumerate(("speech", "music", "effects")):
+        (folder / stem).mkdir()
+        for number in range(2):
+            tone = np.sin(2 * np.pi * 220.0 * 2.0**octave * time_s)
+            noise = 0.3 * rng.standard_normal(time_s.size)
+            swell = 0.55 + 0.45 * np.sin(2 * np.pi * (0.7 + number) * time_s)
+            soundfile.write(folder / stem / f"{number}.wav", 0.2 * swell * (tone + noise), 48_000)
+    return folder
+
+
+def run(model: Path, stems: Path, *more: object) -> int:
+    arguments = ["--stems", stems, "--model", model, "--clips", 2, "--duration-s", 2, *more]
+    return main(["evaluate", *(str(a) for a in arguments)])
+
+
+def test_the_table_and_the_json_say_the_same(model, stems, tmp_path, capsys):
+    path = tmp_path / "numbers.json"
+    assert run(model, stems, "--json", path) == 0
+    shown = capsys.readouterr().out
+    data = json.loads(path.read_text())
+    assert f"{data['mean']['right']['mag']:.3f}" in shown
+    assert "right cues against input" not in shown
+    change = data["change_percent"]["right against input"]["mag"]
+    assert f"right cues against spoiled mix: mag {change:+.1f} %" in shown
+    assert len(data["clips"]) == 2
+    assert data["seed"] == 1
+    every = [clip["measures"]["right"]["mag"] for clip in data["clips"]]
+    assert data["mean"]["right"]["mag"] == pytest.approx(np.mean(every), abs=1e-5)
+
+
+def test_the_spoiled_mix_is_measured_against_the_right_one(model, stems, tmp_path):
+    from semmix.metrics import PUBLISHED_SCALE, at_44100
+    from semmix.training.scenes import SceneGenerator
+    from semmix.training.stems import StemLibrary
+
+    path = tmp_path / "numbers.json"
+    assert run(model, stems, "--json", path, "-q", "--seed", 3) == 0
+    generator = SceneGenerator(StemLibrary(stems, 48_000), 3, 2.0, drop_cues=False)
+    for clip in json.loads(path.read_text())["clips"]:
+        example = generator.example(clip["index"])
+        expected = mag(at_44100(example.target, 48_000), at_44100(example.mix, 48_000))
+        assert clip["measures"]["input"]["mag"] == pytest.approx(
+            PUBLISHED_SCALE * expected, abs=1e-5
+        )
+
+
+def test_the_seed_fixes_every_number(model, stems, tmp_path):
+    for name, seed in (("a", 7), ("b", 7), ("c", 8)):
+        assert run(model, stems, "--json", tmp_path / name, "-q", "--seed", seed) == 0
+    first, again, other = ((tmp_path / name).read_text() for name in "abc")
+    assert first == again
+    assert first != other
+
+
+def test_an_existing_json_file_stays(model, stems, tmp_path, capsys):
+    path = tmp_path / "numbers.json"
+    path.write_text("precious")
+    assert run(model, stems, "--json", path) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert path.read_text() == "precious"
+    assert run(model, stems, "--json", path, "--overwrite", "-q") == 0
+    assert json.loads(path.read_text())["model"] == "tiny"
+
+
+def test_bad_stems_and_models_have_their_codes(model, stems, tmp_path, capsys):
+    assert run(model, tmp_path) == 3
+    assert "speech" in capsys.readouterr().err
+    assert run(tmp_path, stems) == 4
+    assert run(model, stems, "--json", tmp_path / "no" / "such.json") == 2
+    assert run(model, stems, "--engine", "abacus") in (2, 5)
+    assert "abacus" in capsys.readouterr().err

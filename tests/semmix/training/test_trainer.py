@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tolerances
+import torch
+from support_training import RATE_HZ, checkpoint_of, lively_network
+from torch import Tensor
+
+from semmix.cues.text import TextEncoder
+from semmix.errors import MediaError, ModelFormatError
+from semmix.nn import PRESETS
+from semmix.training.batches import Batch, collate
+from semmix.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from semmix.training.scenes import SceneGenerator
+from semmix.training.stems import StemLibrary
+from semmix.training.trainer import Progress, Trainer, TrainSettings, learning_rate
+
+SETTINGS = TrainSettings(steps=4, batch=2, clip_s=0.6, scenes=3, warmup_steps=2, seed=5)
+MakeBatch = Callable[[int], Batch]
+
+
+def ignore(progress: Progress) -> None:
+    """A display that shows nothing."""
+
+
+@pytest.fixture(scope="module")
+def make_batch(stems: Path) -> MakeBatch:
+    """Batches by number, made from the generator without the trainer's workers."""
+    library = StemLibrary(stems, RATE_HZ)
+    generator = SceneGenerator(library, SETTINGS.seed, SETTINGS.clip_s, vary=SETTINGS.vary)
+    spec = PRESETS["tiny"].spec()
+
+    @lru_cache(maxsize=8)
+    def make(step: int) -> Batch:
+        examples = [generator.example(step * SETTINGS.batch + i) for i in range(SETTINGS.batch)]
+        scenes = generator.scenes(step, SETTINGS.scenes)
+        return collate(examples, scenes, spec.stft, RATE_HZ, TextEncoder.default())
+
+    return make
+
+
+@pytest.fixture
+def in_process(make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker processes, which take seconds to start; the batches are the same."""
+
+    def batches(self: Trainer) -> Iterator[Batch]:
+        yield from map(make_batch, range(self.step, self.settings.steps))
+
+    monkeypatch.setattr(Trainer, "_batches", batches)
+
+
+@pytest.fixture(scope="module")
+def whole(stems: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Progress]]:
+    """A run from start to end with real workers, and what it told its display."""
+    path = tmp_path_factory.mktemp("whole") / "run.safetensors"
+    told: list[Progress] = []
+    Trainer(stems, SETTINGS, "tiny", workers=1).run(path, told.append)
+    return path, told
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    first, second = load_checkpoint(one), load_checkpoint(other)
+    assert first.step == second.step
+    assert first.settings == second.settings
+    for group in ("model", "average", "optimizer"):
+        ours, theirs = getattr(first, group), getattr(second, group)
+        assert ours.keys() == theirs.keys()
+        for name in ours:
+            assert torch.equal(ours[name], theirs[name]), f"{group}/{name}"
+
+
+# --- Whole runs ---------------------------------------------------------------------------------
+
+
+def test_a_run_reaches_its_last_step_and_tells_of_every_one(
+    whole: tuple[Path, list[Progress]],
+) -> None:
+    path, told = whole
+    saved = load_checkpoint(path)
+    assert saved.step == 4
+    assert [p.step for p in told] == [1, 2, 3, 4]
+    assert [p.audio_s for p in told] == pytest.approx([1.2, 2.4, 3.6, 4.8])
+    assert all(np.isfinite(p.loss) and p.steps == 4 for p in told)
+    assert saved.config.text_encoder == TextEncoder.default().identifier
+    assert {float(v) for k, v in saved.optimizer.items() if k.endswith(".step")} == {4.0}
+    assert saved.network().config.name == "tiny"
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_run_that_was_stopped_and_resumed_ends_as_one_that_was_not(
+    stems: Path, tmp_path: Path, whole: tuple[Path, list[Progress]]
+) -> None:
+    """Bit for bit, moments and averages included; Ctrl-C saves and is passed on."""
+    path = tmp_path / "run.safetensors"
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(stems, SETTINGS, "tiny").run(path, stop)
+    assert load_checkpoint(path).step == 2
+    told: list[Progress] = []
+    resumed = Trainer(stems, replace(SETTINGS, seed=99), "edge", resume=path)
+    resumed.run(path, told.append)
+    assert [p.step for p in told] == [3, 4]
+    assert_same_run(path, whole[0])
+    assert [p.loss for p in told] == [p.loss for p in whole[1][2:]]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_ctrl_c_in_the_middle_of_an_update_waits_for_its_end(
+    stems: Path, tmp_path: Path, whole: tuple[Path, list[Progress]]
+) -> None:
+    """Half of the weights updated and the step not counted: no such run resumes exactly."""
+    path = tmp_path / "run.safetensors"
+    trainer = Trainer(stems, SETTINGS, "tiny")
+    update = trainer.optimizer.step
+
+    def interrupted() -> None:
+        update()
+        if trainer.step == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    trainer.optimizer.step = interrupted  # type: ignore[method-assign]
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(path, ignore)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert load_checkpoint(path).step == 2
+    Trainer(stems, SETTINGS, resume=path).run(path, ignore)
+    assert_same_run(path, whole[0])
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_run_saves_now_and_then(stems: Path, tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    saved: list[int] = []
+
+    def look(progress: Progress) -> None:
+        saved.append(load_checkpoint(path).step if path.exists() else 0)
+
+    Trainer(stems, SETTINGS, "tiny").run(path, look, save_every_s=0.0)
+    assert saved == [0, 1, 2, 3]
+
+
+def test_a_run_that_fails_before_its_first_step_leaves_what_stands_there(
+    stems: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def batches(self: Trainer) -> Iterator[Batch]:
+        raise MediaError("no sound")
+        yield
+
+    monkeypatch.setattr(Trainer, "_batches", batches)
+    path = tmp_path / "run.safetensors"
+    for content in (None, b"precious"):
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(MediaError, match="no sound"):
+            Trainer(stems, SETTINGS, "tiny").run(path, ignore)
+        assert (path.read_bytes() if path.exists() else None) == content
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_finished_run_is_only_copied(
+    stems: Path, tmp_path: Path, whole: tuple[Path, list[Progress]]
+) -> None:
+    path = tmp_path / "copy.safetensors"
+    told: list[Progress] = []
+    Trainer(stems, SETTINGS, resume=whole[0]).run(path, told.append)
+    assert told == []
+    assert_same_run(path, whole[0])
+
+
+# --- Starting -----------------------------------------------------------------------------------
+
+
+def test_the_seed_fixes_the_start(stems: Path) -> None:
+    def start(seed: int) -> dict[str, Tensor]:
+        return Trainer(stems, replace(SETTINGS, seed=seed), "tiny").checkpoint().model
+
+    one, same, other = start(1), start(1), start(2)
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["to_latent.weight"], other["to_latent.weight"])
+
+
+def test_a_resumed_run_keeps_its_sizes_and_settings_but_for_the_steps(
+    stems: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.safetensors"
+    network = lively_network("tiny", width=16)
+    save_checkpoint(checkpoint_of(network, step=3, seed=8, batch=5, steps=10), path)
+    trainer = Trainer(stems, TrainSettings(steps=7, seed=1, batch=2), "edge", resume=path)
+    assert trainer.settings == TrainSettings(steps=7, seed=8, batch=5)
+    assert trainer.network.config == network.config
+    assert trainer.step == 3
+
+
+@pytest.mark.parametrize("settings", [{"colour": "red"}, {"seed": 1, "tempo": 120}])
+def test_settings_of_another_version_are_refused(
+    stems: Path, tmp_path: Path, settings: dict[str, object]
+) -> None:
+    path = tmp_path / "run.safetensors"
+    save_checkpoint(checkpoint_of(lively_network("tiny"), **settings), path)
+    with pytest.raises(ModelFormatError, match=r"run\.safetensors: its settings"):
+        Trainer(stems, SETTINGS, resume=path)
+
+
+def test_stems_that_do_not_serve_are_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="no folder 'speech'"):
+        Trainer(tmp_path, SETTINGS, "tiny")
+
+
+def test_biases_and_norms_are_not_decayed(stems: Path) -> None:
+    trainer = Trainer(stems, replace(SETTINGS, weight_decay=0.25), "tiny")
+    decayed, plain = trainer.optimizer.param_groups
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.25, 0.0)
+    assert all(p.ndim >= 2 for p in decayed["params"])
+    assert all(p.ndim < 2 for p in plain["params"])
+    total = len(decayed["params"]) + len(plain["params"])
+    assert total == len(list(trainer.network.parameters()))
+
+
+# --- Steps --------------------------------------------------------------------------------------
+
+
+def test_the_loss_falls_on_a_fixed_batch(
+    stems: Path, tmp_path: Path, make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def batches(self: Trainer) -> Iterator[Batch]:
+        yield from [make_batch(0)] * 15
+
+    monkeypatch.setattr(Trainer, "_batches", batches)
+    settings = replace(SETTINGS, steps=15, warmup_steps=1, learning_rate=5e-3)
+    told: list[Progress] = []
+    Trainer(stems, settings, "tiny").run(tmp_path / "run.safetensors", told.append)
+    losses = [p.loss for p in told]
+    assert losses[-1] < 0.7 * losses[0]
+    assert min(losses[-3:]) == min(losses)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_the_average_follows_the_weights(stems: Path, tmp_path: Path) -> None:
+    trainer = Trainer(stems, replace(SETTINGS, average_decay=0.15), "tiny")
+
+    def weights() -> dict[str, np.ndarray]:
+        return {k: v.double().numpy().copy() for k, v in trainer.network.state_dict().items()}
+
+    expected, seen = weights(), []
+    trainer.run(tmp_path / "run.safetensors", lambda progress: seen.append(weights()))
+    for step, current in enumerate(seen):
+        # The first steps count more, so that the start is soon forgotten.
+        decay = min(0.15, (step + 1) / (step + 10))
+        for name, value in current.items():
+            fitted = name in ("split.mean", "split.scale")
+            expected[name] = value if fitted else decay * expected[name] + (1 - decay) * value
+    for name, value in trainer.average.items():
+        np.testing.assert_allclose(value, expected[name], atol=tolerances.LAYER_FLOAT32)
+    assert not torch.equal(trainer.average["to_latent.weight"], trainer.network.to_latent.weight)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_magnitudes_are_centred_by_the_first_batch_and_then_fixed(
+    stems: Path, tmp_path: Path, make_batch: MakeBatch
+) -> None:
+    path = tmp_path / "run.safetensors"
+    Trainer(stems, SETTINGS, "tiny").run(path, ignore)
+    saved: Checkpoint = load_checkpoint(path)
+    mixture = make_batch(0).mixture.flatten(0, 1).double().numpy()
+    mean = ((mixture + 1e-7) ** 0.3).mean(0)
+    for group in (saved.model, saved.average):
+        np.testing.assert_allclose(group["split.mean"][:1025], mean, atol=tolerances.LAYER_FLOAT32)
+
+
+@pytest.mark.parametrize("decay_share", [0.3, 0.5])
+def test_the_rate_warms_up_stays_and_falls_to_zero(decay_share: float) -> None:
+    settings = TrainSettings(
+        steps=1_000, learning_rate=0.01, warmup_steps=100, decay_share=decay_share
+    )
+    rates = np.array([learning_rate(settings, step) for step in range(1_001)])
+    falls = round(1_000 * (1.0 - decay_share))
+    np.testing.assert_allclose(rates[:100], 0.01 * np.arange(1, 101) / 100)
+    np.testing.assert_allclose(rates[100 : falls + 1], 0.01)
+    np.testing.assert_allclose(rates[falls:], np.linspace(0.01, 0.0, 1_001 - falls), atol=1e-12)
+    assert np.all(rates[:1_000] > 0.0)
+    assert learning_rate(settings, 1_100) == 0.0
+
+
+def test_the_rate_of_a_run_is_that_of_its_schedule(
+    stems: Path, tmp_path: Path, make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Trainer, "_batches", lambda self: iter([make_batch(0)] * 4))
+    trainer = Trainer(stems, SETTINGS, "tiny")
+    rates: list[float] = []
+    trainer.run(
+        tmp_path / "run.safetensors",
+        lambda progress: rates.extend({g["lr"] for g in trainer.optimizer.param_groups}),
+    )
+    assert rates == [learning_rate(SETTINGS, step) for step in range(4)]
