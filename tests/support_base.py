@@ -19,7 +19,7 @@ def liven(network: Net, seed: int = 0) -> Net:
     """Give a network random parameters that let every part of it be heard in the output.
 
     Fresh ones would not do: residual branches start at 1e-4, the transformer's projection at
-    zero, norms at one, and the innermost levels 120 dB below the skips around them.
+    zero, norms at one, and next to the skips around them the innermost levels are inaudible.
     """
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in network.named_parameters():
@@ -31,9 +31,9 @@ def liven(network: Net, seed: int = 0) -> Net:
             random = one + 0.2 * random
         elif "conv_tr" in name:
             # Of a transposed convolution, kernel / stride values reach each place: two.
-            random = random * 2.0 * (2 * parameter.shape[0]) ** -0.5
+            random = random * 1.5 * (2 * parameter.shape[0]) ** -0.5
         elif parameter.dim() > 2:
-            random = random * 2.0 * parameter[0].numel() ** -0.5
+            random = random * 1.5 * parameter[0].numel() ** -0.5
         else:
             random = random * parameter.shape[1] ** -0.5
         parameter.copy_(random)

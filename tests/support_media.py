@@ -178,6 +178,23 @@ def make_media(
     return path
 
 
+def repeat_media(path: Path, target: Path, piece_s: int, times: int) -> Path:
+    """Write a file's packets again and again, `piece_s` later each time."""
+    with av.open(str(path)) as source, av.open(str(target), "w") as out:
+        streams = {s.index: out.add_stream_from_template(s, opaque=True) for s in source.streams}
+        packets = [(p, bytes(p), p.pts, p.dts) for p in source.demux() if p.size]
+        for turn in range(times):
+            for like, payload, pts, dts in packets:
+                assert pts is not None
+                assert dts is not None
+                packet, later = av.Packet(payload), round(turn * piece_s / like.time_base)
+                packet.pts, packet.dts, packet.duration = pts + later, dts + later, like.duration
+                packet.time_base, packet.is_keyframe = like.time_base, like.is_keyframe
+                packet.stream = streams[like.stream_index]
+                out.mux_one(packet)
+    return target
+
+
 @dataclass
 class Decoded:
     """A decoded sound: `samples` `[C, n]` float64, `start_s` of the first one."""

@@ -122,5 +122,40 @@ line's corners and steps along it frame by frame; one frame off would be wrong b
 MIX_FLOAT32 = 5e-7
 """Dry and wet below 4, mixed in float32: half an ulp for the product and one for the sum."""
 
-K_WEIGHTING_DB = 1e-3
+K_WEIGHTING_DB = 1e-6
 """The K-curve from its analogue prototypes against the 15 digits of BS.1770-4's tables."""
+
+K_WARP_DB = 0.2
+"""The K-curve at one rate against another: the bilinear transform bends frequencies, most at
+16 kHz, by 0.15 dB."""
+
+ORACLE_FLOAT64 = 1e-11
+"""A U-Net of twelve levels in float64 against another order of the same sums, as a share of the
+result's standard deviation: 1e-14 is usual, and gated layers and norms multiply it."""
+
+ORACLE_FLOAT32 = 5e-5
+"""The same in float32: 4e-6 is usual."""
+
+BATCH_FLOAT32 = 1e-4
+"""A clip in a batch against the clip alone, through the whole base network, likewise: products of
+other shapes sum in another order on every level."""
+
+SINE_FLOAT32 = 4e-6
+"""Sines of up to 60 radians that float32 has rounded to 2e-6."""
+
+FRAME_FLOAT32 = 1e-4
+"""A bin of a 4096-point float32 FFT of white noise, unnormalised: up to 150, ten ulp of which."""
+
+INITIAL_STD_REL = 0.05
+"""Standard deviation of a thousand and more uniform weights, between two seeds."""
+
+NYQUIST_ROW = 1e-4
+"""What the row at half the sample rate carries of low tones: the kinks of their mirrored ends."""
+
+GROWTH_BYTES_PER_S = 20_000
+"""Peak memory for each second of film, between 5 and 20 minutes of it. Packets in libavformat's
+indices take 4 kB, and queues that the threads fill in one run and not in the other 6 kB; samples
+that are kept would take 96 kB and more, packets of the picture 38 kB."""
+
+INTERLEAVING_S = 0.5
+"""Sound and picture from byte to byte of a file: muxers write chunks of some packets each."""

@@ -27,11 +27,11 @@ MIN_SNR_DB = 90.0
 
 def snr_db(reference: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     """Signal-to-difference ratio in dB: 200 for equal arrays, -inf where one is not finite."""
+    # Comparisons with NaN are false: unchecked, a graph full of NaN would pass any gate.
+    if not (np.isfinite(reference).all() and np.isfinite(other).all()):
+        return -np.inf
     signal = float(np.sum(np.square(reference, dtype=np.float64)))
     noise = float(np.sum(np.square(reference.astype(np.float64) - other)))
-    # Comparisons with NaN are false: unchecked, a graph full of NaN would pass any gate.
-    if not np.isfinite(signal + noise):
-        return -np.inf
     if noise == 0.0:
         return 200.0
     return min(200.0, 10.0 * float(np.log10(signal / noise + 1e-30)))

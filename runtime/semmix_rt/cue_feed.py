@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,8 @@ from semmix_rt.report import CueReport
 
 Embedding = NDArray[np.float32]
 
-_SEGMENTS_AHEAD = 256
+# Far more than the sound needs: a picture that was read to its end gives its index's memory back.
+_SEGMENTS_AHEAD = 4096
 
 
 class CueEmbedder:
@@ -95,6 +96,8 @@ class CueFeed:
         self._has_picture = has_picture
         self._cache = CueCache() if cache else None
         self._source: SegmentSource | None = None
+        # A film has thousands of segments and few sentences, whose embeddings they share.
+        self._rows: dict[str | None, Embedding] = {None: np.zeros(spec.embedding_dim, np.float32)}
         self._embeddings: dict[float, Embedding] = {}
         self._segments = 0
         self._cue_s = self._unknown_s = 0.0
@@ -129,9 +132,9 @@ class CueFeed:
             MediaError: the picture cannot be decoded.
             ModelFormatError: the model needs another text encoder.
         """
-        for segment, embedding in self._ahead:
+        for segment, rows in self._ahead:
             self._count(segment)
-            self._embeddings[segment.start_s] = embedding
+            self._embeddings[segment.start_s] = np.stack(rows)
             yield segment
 
     def embed(self, segment: CueSegment) -> Embedding:
@@ -180,33 +183,34 @@ class CueFeed:
             unknown_share=self._unknown_s / self._cue_s if self._cue_s else None,
         )
 
-    def _prepare(self) -> Iterator[tuple[CueSegment, Embedding]]:
-        embedder = CueEmbedder(self._spec)
+    def _prepare(self) -> Iterator[tuple[CueSegment, list[Embedding]]]:
         if self._sheet is not None:
-            for segment in self._sheet.segments:
-                yield segment, embedder(segment)
+            yield from self._embedded(self._sheet.segments)
             return
         if not self._has_picture:
             return
         self._source = source = SegmentSource(self._path, cache=self._cache or False)
         stored = self._stored(source)
-        if stored is not None:
-            yield from stored
-            return
-        # A film has thousands of segments and few sentences: one row is kept for each of those.
-        rows: dict[str, Embedding] = {}
-        for segment in source.segments():
-            embedding = embedder(segment)
-            for text, row in zip(self._sentences(segment), embedding, strict=True):
-                if text is not None and text not in rows:
-                    rows[text] = row.copy()
-            yield segment, embedding
-        if self._cache is not None and rows:
-            table = np.stack(list(rows.values()))[:, None]
-            self._cache.store_embeddings(source.key, self._encoder_key, table)
+        self._rows.update(stored or {})
+        yield from self._embedded(source.segments())
+        rows = [row for text, row in self._rows.items() if text is not None]
+        if self._cache is not None and stored is None and rows:
+            self._cache.store_embeddings(source.key, self._encoder_key, np.stack(rows)[:, None])
 
-    def _stored(self, source: SegmentSource) -> Iterator[tuple[CueSegment, Embedding]] | None:
-        """All segments and embeddings from the cache, None where either is missing."""
+    def _embedded(
+        self, segments: Iterable[CueSegment]
+    ) -> Iterator[tuple[CueSegment, list[Embedding]]]:
+        """Segments, each with a row for each of the model's cue types."""
+        embedder = CueEmbedder(self._spec)
+        for segment in segments:
+            texts = self._sentences(segment)
+            if any(text not in self._rows for text in texts):
+                for text, row in zip(texts, embedder(segment), strict=True):
+                    self._rows.setdefault(text, row.copy())
+            yield segment, [self._rows[text] for text in texts]
+
+    def _stored(self, source: SegmentSource) -> dict[str, Embedding] | None:
+        """Rows from the cache, one for each sentence by first use; None where it has none."""
         if self._cache is None or not source.from_cache:
             return None
         segments = source.sheet().segments
@@ -214,9 +218,7 @@ class CueFeed:
         table = self._cache.load_embeddings(source.key, self._encoder_key)
         if table is None or table.shape != (len(texts), 1, self._spec.embedding_dim):
             return None
-        rows: dict[str | None, Embedding] = dict(zip(texts, table[:, 0], strict=True))
-        rows[None] = np.zeros(self._spec.embedding_dim, np.float32)
-        return ((s, np.stack([rows[t] for t in self._sentences(s)])) for s in segments)
+        return dict(zip(texts, table[:, 0], strict=True))
 
     def _sentences(self, segment: CueSegment) -> list[str | None]:
         """A segment's sentences in the model's order of cue types, None where unknown."""

@@ -53,7 +53,7 @@ class EdgeConfig:
         programme_lufs: mean integrated loudness of the mixes that training calls right.
         sources: what the mask tells apart, in the order of the training stems.
         dropout: in training, the chance of each band of a clip, of each latent value and of each
-            value that shares are read from to be left out.
+            channel that shares are read from to be left out.
     """
 
     name: str = "edge"
@@ -252,7 +252,11 @@ class EdgeSemMix(nn.Module):
             x, memory = decoder(x, past[len(c.encoder_dilations) + i])
             after.append(memory)
         after.append(delayed[:, :, frames:])
-        shares = self.head(self.drop(x))
+        if self.training:
+            # Whole channels of a clip: a random number for each value would take longer to draw
+            # than the block before takes to compute.
+            x = x * self.drop(x.new_ones(1, batch, 1, c.channels))
+        shares = self.head(x)
         linear = torch.exp(gains).repeat_interleave(c.stride, 1)
         mask = (shares @ linear.unsqueeze(-1)).squeeze(-1)
         next_state = (*(m.transpose(0, 1) for m in after), *next_caches)

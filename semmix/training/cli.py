@@ -36,7 +36,7 @@ LOG_EVERY_S = 30.0
 @click.option("--learning-rate", default=2e-3, show_default=True, help="Peak of AdamW's rate.")
 @click.option(
     "--seed",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 2**32 - 1),
     default=1,
     show_default=True,
     help="Fixes the start and every batch.",

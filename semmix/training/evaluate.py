@@ -59,6 +59,7 @@ what the mask leaves of the others would be measured instead."""
 _DONORS = 200
 """Clips looked through for a picture that differs."""
 _EXAMPLES_KEPT = 8
+_RESAMPLES = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +104,7 @@ class EvaluationResult:
             condition: one of `CONDITIONS`, or `good`.
             measure: one of `MEASURES`.
         """
-        values = [
-            (clip.good if condition == "good" else clip.measures[condition])[measure]
-            for clip in self.clips
-        ]
-        known = [value for value in values if not math.isnan(value)]
+        known = [value for value in self._values(condition, measure) if not math.isnan(value)]
         return sum(known) / len(known) if known else math.nan
 
     def change_percent(self, condition: str, measure: str, against: str = "input") -> float:
@@ -119,6 +116,38 @@ class EvaluationResult:
         if math.isnan(before) or before == 0.0:
             return math.nan
         return 100.0 * (self.mean(condition, measure) / before - 1.0)
+
+    def interval_percent(
+        self, condition: str, measure: str, against: str = "input"
+    ) -> tuple[float, float]:
+        """95 % interval of `change_percent`, by drawing the clips again with replacement.
+
+        What it would be with as many other clips of the same stems; seeded, so that it repeats.
+        NaN for a single clip, and where the change is NaN.
+        """
+        pairs = np.array(
+            [
+                (after, before)
+                for after, before in zip(
+                    self._values(condition, measure), self._values(against, measure), strict=True
+                )
+                if not (math.isnan(after) or math.isnan(before))
+            ]
+        ).reshape(-1, 2)
+        if len(pairs) < 2 or pairs[:, 1].sum() <= 0.0:
+            return (math.nan, math.nan)
+        rng = np.random.default_rng(self.seed)
+        drawn = rng.integers(len(pairs), size=(_RESAMPLES, len(pairs)))
+        after, before = np.moveaxis(pairs[drawn].mean(axis=1), 1, 0)
+        changes = 100.0 * (after / np.maximum(before, 1e-12) - 1.0)
+        low, high = np.percentile(changes, [2.5, 97.5])
+        return (float(low), float(high))
+
+    def _values(self, condition: str, measure: str) -> list[float]:
+        return [
+            (clip.good if condition == "good" else clip.measures[condition])[measure]
+            for clip in self.clips
+        ]
 
 
 def evaluate(

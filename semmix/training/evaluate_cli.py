@@ -29,7 +29,7 @@ _FILE = click.Path(path_type=Path)
     type=click.IntRange(1, 100_000),
     default=100,
     show_default=True,
-    help="How many clips; 100 settle MAG to about two percent.",
+    help="How many clips. Scenes differ much: the interval that is printed says what it is worth.",
 )
 @click.option(
     "--seed",
@@ -136,6 +136,13 @@ def as_dict(result: EvaluationResult) -> dict[str, Any]:
             }
             for condition, against in _COMPARED
         },
+        "interval_95_percent": {
+            f"{condition} against {against}": {
+                m: [_number(v) for v in result.interval_percent(condition, m, against)]
+                for m in DISTANCES
+            }
+            for condition, against in _COMPARED
+        },
         "clips": [
             {
                 "index": clip.index,
@@ -193,10 +200,7 @@ def _print(result: EvaluationResult, name: str) -> None:
 
     from semmix.training.evaluate import CONDITIONS, DISTANCES, MEASURES
 
-    console = Console()
-    console.print(
-        f"{name}: {len(result.clips)} clips of {result.duration_s:g} s, seed {result.seed}"
-    )
+    click.echo(f"{name}: {len(result.clips)} clips of {result.duration_s:g} s, seed {result.seed}")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("lower is better")
     for condition in (*CONDITIONS, "good"):
@@ -204,7 +208,14 @@ def _print(result: EvaluationResult, name: str) -> None:
     for measure in MEASURES:
         means = (result.mean(condition, measure) for condition in (*CONDITIONS, "good"))
         table.add_row(measure, *("-" if math.isnan(m) else f"{m:.3f}" for m in means))
-    console.print(table)
+    Console().print(table)
     for condition, against in _COMPARED:
-        changes = (f"{m} {result.change_percent(condition, m, against):+.1f} %" for m in DISTANCES)
-        console.print(f"{_TITLES[condition]} against {_TITLES[against]}: {', '.join(changes)}")
+        changes = (_change(result, condition, m, against) for m in DISTANCES)
+        click.echo(f"{_TITLES[condition]} against {_TITLES[against]}: {', '.join(changes)}")
+
+
+def _change(result: EvaluationResult, condition: str, measure: str, against: str) -> str:
+    """A change in percent, and its 95 % interval where there is one."""
+    text = f"{measure} {result.change_percent(condition, measure, against):+.1f} %"
+    low, high = result.interval_percent(condition, measure, against)
+    return text if math.isnan(low) else f"{text} ({low:+.1f} to {high:+.1f})"

@@ -46,7 +46,7 @@ class Variation:
         bound = SPEED_OCTAVES[stem]
         played_hz = self._rate_hz * 2.0 ** self._rng.uniform(-bound, bound)
         changed = soxr.resample(audio.astype(np.float32), played_hz, self._rate_hz)
-        return np.rint(np.clip(changed, -32767.0, 32767.0)).astype(np.int16)
+        return np.asarray(np.rint(np.clip(changed, -32767.0, 32767.0)), np.int16)
 
     def colour(self, track: NDArray[np.float32]) -> NDArray[np.float32]:
         """Filter a stem track `[N]`: tone, band limit, room. What it decides is drawn anew."""

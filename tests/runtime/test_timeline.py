@@ -153,12 +153,13 @@ def test_a_short_first_segment_is_merged_into_the_one_after() -> None:
 
 
 def test_a_merge_does_not_outlast_its_window() -> None:
-    cues = [(0.0, 1.0, 1.0), (1.0, 1.2, 2.0), (1.2, 5.0, 3.0), (5.0, 9.0, 4.0)]
+    # At the first window's end the third segment gives way to the second, which goes on.
+    cues = [(0.0, 1.0, 1.0), (1.0, 1.55, 2.0), (1.55, 5.0, 3.0), (5.0, 9.0, 4.0)]
     crowded = timeline(TINY_SPEC, cues, max_segments=2)
-    crowded.window(times(0.5, 1.5))
+    crowded.window(times(0.5, 1.44))
     assert crowded.merged == 1
     free = timeline(TINY_SPEC, cues, max_segments=9)
-    later = times(1.51, 9.0)
+    later = times(1.44, 9.0)
     np.testing.assert_allclose(
         value_at(crowded, later, 40), value_at(free, later), atol=tolerances.CUE_SHARE
     )

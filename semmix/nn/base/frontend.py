@@ -1,7 +1,11 @@
 """Between sound and network: STFT, magnitudes, normalisation, and the way back (VisAH, section 2).
 
 All of it stays outside of exported graphs. Frames stand where the convolutions of the time branch
-put their values: frame `m` covers the hop from `m * 1024` on, with 1536 samples around it.
+put their values: frame `m` covers the hop from `m * 1024` on, with 1536 samples on either side.
+
+The way back knows only the T frames of the clip. Where others would overlap them, in the first and
+last 1536 samples, a mask of one does not give the clip back, but less: so it is published, and the
+time branch can make up for it.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from semmix.nn.base.config import HOP_SAMPLES, N_FFT
 
 MARGIN_SAMPLES = (N_FFT - HOP_SAMPLES) // 2
 EDGE_FRAMES = 2
-"""Frames at either end that a centred STFT has too many."""
+"""Empty frames that the way back puts at either end, where a centred inverse wants some."""
 NORM_FLOOR = 1e-5
 
 
@@ -84,12 +88,11 @@ def spectrogram(sound: Tensor) -> Tensor:
         N_FFT,
         HOP_SAMPLES,
         window=torch.hann_window(N_FFT, device=sound.device, dtype=sound.dtype),
-        center=True,
-        pad_mode="reflect",
+        center=False,
         normalized=False,
         return_complex=True,
     )
-    return full[:, None, :-1, EDGE_FRAMES : EDGE_FRAMES + frames]
+    return full[:, None, :-1]
 
 
 def signal(spectrum: Tensor, samples: int) -> Tensor:

@@ -167,10 +167,16 @@ def _take_out_positions(
     The table for the frames is never read. Tables that are not sinusoids are refused: the network
     would not do what their owner trained.
     """
-    for name in ("pe.pe", "pe_context.pe"):
+    assert isinstance(module, LatentTransformer)
+    channels, width = module.proj_in.in_channels, module.proj_in.out_channels
+    for name, size in (("pe.pe", channels), ("pe_context.pe", width)):
         table = state.pop(prefix + name, None)
-        if table is None:
-            continue
-        known = sinusoids(table.shape[-2], table.shape[-1]).to(table.device)
-        if not torch.allclose(table.float(), known, rtol=0.0, atol=POSITION_ATOL):
+        if table is not None and not _are_sinusoids(table, size):
             errors.append(f"{prefix}{name} is not the table of sinusoids this network computes")
+
+
+def _are_sinusoids(table: object, width: int) -> bool:
+    if not isinstance(table, Tensor) or table.dim() != 3 or table.shape[2] != width:
+        return False
+    known = sinusoids(table.shape[1], width, device=table.device).expand_as(table)
+    return torch.allclose(table.float(), known, rtol=0.0, atol=POSITION_ATOL)

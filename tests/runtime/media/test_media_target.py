@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from pathlib import Path
 
 import av
@@ -16,7 +17,8 @@ import pytest
 from semmix_rt.media import transfer as transfer_module
 from semmix_rt.media.transfer import Transfer
 from semmix_rt.media.verify import Expected, verify_transfer
-from support_media import Sound, make_media, noise, packets_of
+from support_media import Sound, make_media, noise, packets_of, repeat_media
+from tolerances import GROWTH_BYTES_PER_S, INTERLEAVING_S
 
 from semmix.errors import MediaError, UsageError, VerificationError
 
@@ -280,31 +282,60 @@ def test_a_damaged_result_is_never_moved_into_place(
     assert files(tmp_path) == ["film.mp4"]
 
 
+PEAK = textwrap.dedent(
+    """
+    import pathlib, sys
+    from semmix_rt.media.transfer import Transfer
+    with Transfer(sys.argv[1], sys.argv[2]) as transfer:
+        for block in transfer.blocks():
+            transfer.write(block)
+        transfer.finish()
+    status = pathlib.Path("/proc/self/status").read_text()
+    print(status.split("VmHWM:")[1].split()[0])
+    """
+)
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from /proc")
-def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    script = (
-        "import sys, pathlib\n"
-        "from semmix_rt.media.transfer import Transfer\n"
-        "with Transfer(sys.argv[1], sys.argv[2]) as t:\n"
-        "    for b in t.blocks(): t.write(b)\n"
-        "    t.finish()\n"
-        "status = pathlib.Path('/proc/self/status').read_text()\n"
-        "print(status.split('VmHWM:')[1].split()[0])\n"
+def test_memory_does_not_grow_with_the_film(tmp_path: Path) -> None:
+    piece = make_media(
+        tmp_path / "piece.mkv", Sound("pcm_s16le", noise(10 * 48_000, 1), 48_000), frames=250
     )
-    peaks = []
-    for seconds in (20, 300):
-        source = make_media(
-            tmp_path / f"{seconds}.mkv",
-            Sound("pcm_s16le", np.tile(noise(48_000, level=0.2), (1, seconds)), 48_000),
-            frames=25 * seconds,
-            size=(32, 32),
-        )
+    lengths_s, peaks = (300, 1200), []
+    for seconds in lengths_s:
+        film = repeat_media(piece, tmp_path / f"{seconds}.mkv", 10, seconds // 10)
         done = subprocess.run(
-            [sys.executable, "-c", script, str(source), str(tmp_path / f"{seconds}.mov")],
+            [sys.executable, "-c", PEAK, str(film), str(tmp_path / "out.mov")],
             capture_output=True,
             text=True,
             check=True,
         )
-        peaks.append(int(done.stdout))
-        source.unlink()
-    assert peaks[1] < 1.1 * peaks[0]
+        peaks.append(1024 * int(done.stdout))
+        film.unlink()
+        (tmp_path / "out.mov").unlink()
+    assert peaks[1] - peaks[0] < GROWTH_BYTES_PER_S * (lengths_s[1] - lengths_s[0])
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_sound_and_picture_lie_together_behind_a_slow_caller(tmp_path: Path, suffix: str) -> None:
+    sound = Sound("aac", noise(40 * 16_000, 1), 16_000)
+    film = make_media(tmp_path / f"film.{suffix}", sound, frames=1000)
+    target = tmp_path / f"out.{suffix}"
+    with Transfer(film, target) as transfer:
+        for block in transfer.blocks():
+            time.sleep(0.01)
+            transfer.write(block)
+        transfer.finish()
+    assert apart_s(target) < apart_s(film) + INTERLEAVING_S
+
+
+def apart_s(path: Path) -> float:
+    """By how much sound and picture differ in time, at worst, from byte to byte of a file."""
+    with av.open(str(path)) as container:
+        packets = [p for p in container.demux() if p.size]
+        stamps = [(p.pos, p.stream_index, float(p.dts * p.time_base)) for p in packets]
+    worst, latest = 0.0, dict.fromkeys((0, 1), 0.0)
+    for _, index, stamp_s in sorted(stamps):
+        latest[index] = stamp_s
+        worst = max(worst, abs(latest[0] - latest[1]))
+    return worst

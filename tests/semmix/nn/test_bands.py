@@ -74,9 +74,10 @@ def test_fitting_centres_every_bin_and_brings_it_to_unit_size(split: BandSplit) 
 
 @torch.no_grad()
 def test_fitting_to_silence_leaves_finite_numbers(split: BandSplit) -> None:
+    """And of a size that a network can learn from when sound comes at last."""
     split.fit(torch.zeros(1, 10, BINS))
     assert torch.isfinite(split(torch.zeros(1, 3, BINS))).all()
-    assert torch.isfinite(split(spectra())).all()
+    assert split(spectra()).abs().max() < 1e5
 
 
 @torch.no_grad()

@@ -279,6 +279,53 @@ def test_the_plain_call_gives_the_mask_and_the_state(tiny: EdgeSemMix) -> None:
     assert all(torch.equal(a, b) for a, b in zip(state, found.state, strict=True))
 
 
+# --- Training -----------------------------------------------------------------------------------
+
+
+def test_nothing_is_left_out_when_the_network_runs(tiny: EdgeSemMix) -> None:
+    assert not build("tiny").training
+    inputs = network_inputs(tiny)
+    assert torch.equal(masked(tiny, *inputs).mask, masked(tiny, *inputs).mask)
+
+
+def test_training_leaves_out_whole_bands_of_single_clips() -> None:
+    network = lively_network("tiny", dropout=0.5).train()
+    seen: list[Tensor] = []
+    network.encoder[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    spectrum, tokens, weights = network_inputs(network, batch=8)
+    torch.manual_seed(1)
+    first = masked(network, spectrum, tokens, weights).mask
+    assert not torch.equal(masked(network, spectrum, tokens, weights).mask, first)
+    whole = network.split(spectrum)
+    left_out = (seen[0] == 0.0).all(3).all(2)
+    assert 0.3 < left_out.float().mean() < 0.7
+    assert not torch.equal(left_out, left_out[:, :1].expand_as(left_out))
+    # What stays is scaled, so that the stream keeps its size on average.
+    torch.testing.assert_close(seen[0][~left_out], 2.0 * whole[~left_out])
+
+
+def test_training_leaves_out_whole_channels_where_shares_are_read() -> None:
+    network = lively_network("tiny", dropout=0.5).train()
+    streams: list[Tensor] = []
+    network.decoder[-1].register_forward_hook(lambda module, _, out: streams.append(out[0]))
+    network.head.register_forward_pre_hook(lambda module, inputs: streams.append(inputs[0]))
+    torch.manual_seed(2)
+    masked(network, *network_inputs(network, batch=8))
+    before, after = streams
+    left_out = (after == 0.0).all(2).all(0)
+    assert 0.3 < left_out.float().mean() < 0.7
+    assert not torch.equal(left_out, left_out[:1].expand_as(left_out))
+    kept = ~left_out.reshape(1, 8, 1, -1).expand_as(after)
+    torch.testing.assert_close(after[kept], 2.0 * before[kept])
+
+
+def test_without_dropout_training_and_running_are_the_same() -> None:
+    network = lively_network("tiny", dropout=0.0)
+    inputs = network_inputs(network)
+    running = masked(network, *inputs).mask
+    assert torch.equal(masked(network.train(), *inputs).mask, running)
+
+
 # --- Configurations -----------------------------------------------------------------------------
 
 

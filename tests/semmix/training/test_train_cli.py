@@ -92,7 +92,9 @@ def test_options_out_of_range_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("options", [("--seed", "-1"), ("--threads", "0"), ("--steps", "many")])
+@pytest.mark.parametrize(
+    "options", [("--seed", "-1"), ("--seed", str(2**32)), ("--threads", "0"), ("--steps", "many")]
+)
 def test_options_that_are_no_numbers_of_their_kind_are_refused(
     stems: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
 ) -> None:
