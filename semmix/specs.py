@@ -111,11 +111,11 @@ class ModelSpec:
     def latency_samples(self) -> int:
         """Worst-case algorithmic delay of the stream, in samples at the model's rate.
 
-        A sample leaves when the last frame over it is masked: half a window until that
-        frame is complete, the look-ahead, and the wait for the chunk to fill.
+        The network waits for a chunk to fill and sees the look-ahead beyond it; of the newest
+        frame masked, the whole window must have come before its first sample can leave.
         """
-        frames = self.chunk.lookahead_frames + self.chunk.kept_frames
-        return frames * self.stft.hop_samples + self.stft.n_fft // 2
+        frames = self.chunk.lookahead_frames + self.chunk.kept_frames - 1
+        return frames * self.stft.hop_samples + self.stft.n_fft
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
@@ -17,9 +17,16 @@ def test_a_spec_survives_json() -> None:
     assert hash(again) == hash(TINY_SPEC)
 
 
-def test_latency_is_half_a_window_the_look_ahead_and_the_chunk() -> None:
-    # n_fft 64, hop 32, 4 kept frames, 1 look-ahead frame: 32 + (1 + 4) * 32
+def test_latency_is_the_chunk_the_look_ahead_and_the_window() -> None:
+    # n_fft 64, hop 32, 4 kept frames, 1 look-ahead frame: (1 + 4 - 1) * 32 + 64
     assert TINY_SPEC.latency_samples == 192
+
+
+@pytest.mark.parametrize(("n_fft", "hop_samples", "held"), [(64, 16, 128), (100, 33, 232)])
+def test_latency_counts_the_whole_window_at_any_overlap(n_fft, hop_samples, held) -> None:
+    """`held` is one more than the most that streams of these sizes were seen to hold back."""
+    spec = replace(TINY_SPEC, stft=StftSpec(n_fft, hop_samples))
+    assert spec.latency_samples == held
 
 
 @pytest.mark.parametrize("samples", [0, 1, 31, 32, 33, 64, 1000])
