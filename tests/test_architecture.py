@@ -32,7 +32,7 @@ RULES = {
         *("numpy", "torch", "safetensors", "soundfile", "soxr", "click", "rich", "semmix_rt"),
     },
     "semmix_rt": {
-        *("semmix", "numpy", "av", "soundfile", "soxr", "click", "rich", "platformdirs"),
+        *("semmix", "numpy", "av", "soxr", "click", "rich", "platformdirs"),
         *("onnxruntime",),
     },
     "semmix_export": {

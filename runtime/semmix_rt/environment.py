@@ -36,7 +36,7 @@ def describe() -> dict[str, Any]:
             "semmix-rt": __version__,
             "python": platform.python_version(),
             "platform": platform.platform(),
-            **installed(("numpy", "av", "soundfile", "soxr", "tokenizers")),
+            **installed(("numpy", "av", "soxr", "tokenizers")),
         },
         "onnxruntime": runtimes,
         "providers": provider_states(),

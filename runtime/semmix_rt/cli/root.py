@@ -43,6 +43,7 @@ _EXTRAS = {
     "safetensors": "train",
     "scipy": "train",
     "pyloudnorm": "train",
+    "soundfile": "train",
     "onnx": "export",
     "onnxscript": "export",
     "onnxruntime": "cpu",

@@ -188,7 +188,8 @@ def test_fresh_weights_have_the_size_of_those_of_demucs() -> None:
     assert ours.keys() == theirs.keys()
     compared = 0
     for name, value in theirs.items():
-        constant = value.numel() > 1 == value.unique().numel()  # norms, layer scales, rates of decay
+        # Norms, layer scales and rates of decay.
+        constant = value.numel() > 1 == value.unique().numel()
         if constant or (value.numel() >= 1000 and "freq_emb" not in name):
             size = [float(v.mean() if constant else v.std()) for v in (ours[name], value)]
             assert size[0] == pytest.approx(size[1], rel=tolerances.INITIAL_STD_REL), name
