@@ -13,6 +13,7 @@ from semmix.training import scenes
 from semmix.training.policy import SCATTER_LU, SITUATION_BY_NAME, SITUATIONS
 from semmix.training.scenes import Example, SceneGenerator, Shot, clip_loudness_lufs
 from semmix.training.stems import StemLibrary
+from semmix.training.variation import Variation
 
 RATE_HZ = 16_000
 LIMIT = 10.0 ** (-0.5 / 20.0)
@@ -88,6 +89,22 @@ def test_variation_changes_the_sound_and_not_what_the_picture_shows(library: Ste
         np.testing.assert_array_equal(one.target_stems.any(axis=1), other.target_stems.any(axis=1))
         changed += not np.array_equal(one.target_stems, other.target_stems)
     assert changed >= 10
+
+
+def test_every_example_is_varied_by_chance_of_its_own(
+    library: StemLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[float] = []
+
+    def recorded(rng: np.random.Generator, sample_rate_hz: int) -> Variation:
+        drawn.append(rng.random())
+        return Variation(rng, sample_rate_hz)
+
+    monkeypatch.setattr(scenes, "Variation", recorded)
+    for seed in (3, 4):
+        for index in range(3):
+            SceneGenerator(library, seed, 0.5, vary=True).example(index)
+    assert len(set(drawn)) == 6
 
 
 # --- Shots and cues -----------------------------------------------------------------------------
@@ -250,6 +267,23 @@ def test_mixes_are_sums_below_the_peak_limit(
         assert np.any(clip.target_stems[lead])
     # The limit acts now and then, or its test would say nothing.
     assert 0 < touching < 60
+
+
+@pytest.mark.usefixtures("steady")
+def test_right_mixes_that_would_clip_are_turned_down_as_a_whole(
+    library: StemLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = SceneGenerator(library, 9, 1.0)
+    before = [generator.example(i) for i in range(5)]
+    monkeypatch.setattr(scenes, "BASE_LUFS", -5.0)
+    for index, quiet in enumerate(before):
+        loud = generator.example(index)
+        peak = np.abs(loud.target).max()
+        assert peak == pytest.approx(LIMIT, rel=tolerances.FLOAT32_ROUNDTRIP)
+        scale = peak / np.abs(quiet.target).max()
+        np.testing.assert_allclose(
+            loud.target_stems, scale * quiet.target_stems, atol=10 * tolerances.FLOAT32_ROUNDTRIP
+        )
 
 
 @pytest.mark.parametrize("pause", [slice(0, 0), slice(48_000, 96_000)])

@@ -246,8 +246,10 @@ def test_the_loss_falls_on_a_fixed_batch(
 
 
 @pytest.mark.usefixtures("in_process")
-def test_the_average_follows_the_weights(stems: Path, tmp_path: Path) -> None:
-    trainer = Trainer(stems, replace(SETTINGS, average_decay=0.15), "tiny")
+@pytest.mark.parametrize("average_decay", [0.15, 0.998])
+def test_the_average_follows_the_weights(stems: Path, tmp_path: Path, average_decay: float) -> None:
+    settings = replace(SETTINGS, average_decay=average_decay, learning_rate=0.02)
+    trainer = Trainer(stems, settings, "tiny")
 
     def weights() -> dict[str, np.ndarray]:
         return {k: v.double().numpy().copy() for k, v in trainer.network.state_dict().items()}
@@ -256,7 +258,7 @@ def test_the_average_follows_the_weights(stems: Path, tmp_path: Path) -> None:
     trainer.run(tmp_path / "run.safetensors", lambda progress: seen.append(weights()))
     for step, current in enumerate(seen):
         # The first steps count more, so that the start is soon forgotten.
-        decay = min(0.15, (step + 1) / (step + 10))
+        decay = min(average_decay, (step + 1) / (step + 10))
         for name, value in current.items():
             fitted = name in ("split.mean", "split.scale")
             expected[name] = value if fitted else decay * expected[name] + (1 - decay) * value
