@@ -141,14 +141,17 @@ def test_ctrl_c_of_a_terminal_saves_and_leaves_no_tracebacks(stems: Path, tmp_pa
     """A terminal sends it to the workers too."""
     output = tmp_path / "run.safetensors"
     arguments = ["train", "--stems", str(stems), "-o", str(output), *TINY, "--steps", "100000"]
-    code = (
-        "import sys\n"
-        "if __name__ == '__main__':\n"
-        "    from semmix.training import cli\n"
-        "    from semmix_rt.cli.root import main\n"
-        "    cli.LOG_EVERY_S = 0.0\n"
-        "    sys.exit(main(sys.argv[1:]))\n"
-    )
+    # Slow steps, so that the worker waits when Ctrl-C comes: busy ones take it for a failed batch.
+    code = """
+import sys, time
+if __name__ == "__main__":
+    from semmix.training import cli, trainer
+    from semmix_rt.cli.root import main
+    cli.LOG_EVERY_S = 0.0
+    loss = trainer.batch_loss
+    trainer.batch_loss = lambda *arguments: time.sleep(1.0) or loss(*arguments)
+    sys.exit(main(sys.argv[1:]))
+"""
     script = tmp_path / "script.py"
     script.write_text(code)
     process = subprocess.Popen(
