@@ -95,6 +95,9 @@ def command(
         steps=steps, batch=batch, clip_s=clip_s, learning_rate=learning_rate, seed=seed
     )
     trainer = Trainer(stems, settings, preset, resume, compiled=compiled)
+    first = trainer.step
+    if first >= steps:
+        raise UsageError(f"{resume} is at step {first} already: give more --steps to train further")
     console = Console(stderr=True)
     columns = (
         TextColumn("training"),
@@ -115,5 +118,12 @@ def command(
                 logged_s = step.elapsed_s
                 click.echo(f"step {step.step}/{step.steps}  {note}", err=True)
 
-        trainer.run(output, show)
+        try:
+            trainer.run(output, show)
+        except KeyboardInterrupt as exc:
+            if trainer.step == first:
+                raise
+            raise KeyboardInterrupt(
+                f"{output} holds step {trainer.step}: go on with --resume {output} -o {output}"
+            ) from exc
     click.echo(f"{output}: step {trainer.step}, loss {mean:.3f}")

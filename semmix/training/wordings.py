@@ -139,7 +139,7 @@ WORDINGS: dict[str, dict[CueType, tuple[str, ...]]] = {
             "Dark and slow, deep shadows.", "A dim, muted and still picture.",
         ),
         S: (
-            "The scene is a dark room.", "An empty {room} at night.", "A cemetery in the rain.",
+            "The scene is a dark room.", "{room} at night, empty.", "A cemetery in the rain.",
             "A hospital corridor.", "A window at dusk.",
         ),
         N: (

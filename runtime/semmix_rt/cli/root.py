@@ -124,8 +124,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.ClickException as exc:
         exc.show()
         return exc.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        _say("interrupted; nothing was left behind")
+    except (KeyboardInterrupt, click.Abort) as exc:
+        # A command that keeps its work says so in what it raises; click wraps it.
+        kept = str(exc.__cause__ or exc)
+        _say(f"interrupted; {kept or 'nothing was left behind'}")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         _silence_stdout()

@@ -129,3 +129,12 @@ def test_looks_of_two_situations_can_be_told_apart(pair: tuple[str, str]) -> Non
 
     one, other = map(looks, pair)
     assert len(one & other) <= 0.01 * min(len(one), len(other))
+
+
+def test_no_sentence_has_two_articles() -> None:
+    doubled = re.compile(r"\b(an?|the) (an?|the)\b", re.IGNORECASE)
+    for situation, types in WORDINGS.items():
+        for cue_type in types:
+            for seed in range(200):
+                text = sentence(situation, cue_type, np.random.default_rng(seed))
+                assert not doubled.search(text), text

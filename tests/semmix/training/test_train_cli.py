@@ -173,5 +173,18 @@ if __name__ == "__main__":
     assert process.returncode == EXIT_INTERRUPTED, err
     assert out == ""
     assert len(lines) == 1, lines
-    assert "interrupted" in lines[0]
-    assert load_checkpoint(output).step >= 3
+    step = load_checkpoint(output).step
+    assert step >= 3
+    kept = f"{output} holds step {step}: go on with --resume {output} -o {output}"
+    assert lines[0] == f"semmix-rt: interrupted; {kept}"
+
+
+def test_a_finished_run_is_not_resumed(
+    stems: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run.safetensors"
+    assert train(stems, path, "--steps", "1") == 0
+    before = path.read_bytes()
+    assert train(stems, path, "--resume", str(path), "--steps", "1") == 2
+    assert "is at step 1 already: give more --steps" in capsys.readouterr().err
+    assert path.read_bytes() == before
