@@ -7,6 +7,7 @@ configuration ride in the header. Batches depend only on seed and step, so nothi
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -128,21 +129,31 @@ def _check_tensors(checkpoint: Checkpoint) -> None:
 
 
 def optimizer_tensors(
-    network: torch.nn.Module, optimizer: torch.optim.Optimizer
+    network: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]
 ) -> dict[str, Tensor]:
     """The moments of every parameter by name, `step` counters included."""
     return {
         f"{name}.{key}": value if isinstance(value, Tensor) else torch.tensor(float(value))
         for name, parameter in network.named_parameters()
+        for optimizer in optimizers
         for key, value in optimizer.state.get(parameter, {}).items()
     }
 
 
-def restore_optimizer(
-    network: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
+def restore_optimizers(
+    network: torch.nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    tensors: dict[str, Tensor],
 ) -> None:
     """Put moments back where `optimizer_tensors` took them."""
     parameters = dict(network.named_parameters())
+    keeper = {
+        parameter: optimizer
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
     for key, value in tensors.items():
         name, _, moment = key.rpartition(".")
-        optimizer.state[parameters[name]][moment] = value.clone()
+        parameter = parameters[name]
+        keeper[parameter].state[parameter][moment] = value.clone()

@@ -29,11 +29,23 @@ LOG_EVERY_S = 30.0
     type=click.Path(path_type=Path),
     help="Checkpoint to go on from; its settings win, so the run goes on exactly.",
 )
+@click.option(
+    "--start",
+    type=click.Path(path_type=Path),
+    help="Bundle whose network a new run begins with: fine-tuning on stems of your own.",
+)
 @click.option("--preset", default="edge", show_default=True, help="Size of a new network.")
 @click.option("--steps", default=12_000, show_default=True, help="Steps in all, resumed included.")
 @click.option("--batch", default=4, show_default=True, help="Clips in a step.")
 @click.option("--clip-s", default=8.0, show_default=True, help="Seconds of a clip.")
-@click.option("--learning-rate", default=2e-3, show_default=True, help="Peak of AdamW's rate.")
+@click.option("--learning-rate", default=2e-3, show_default=True, help="Peak of the rate.")
+@click.option(
+    "--optimizer",
+    type=click.Choice(["adamw", "muon"]),
+    default="adamw",
+    show_default=True,
+    help="What moves the weights; Muon orthogonalises the steps of matrices.",
+)
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),
@@ -55,11 +67,13 @@ def command(
     stems: Path,
     output: Path,
     resume: Path | None,
+    start: Path | None,
     preset: str,
     steps: int,
     batch: int,
     clip_s: float,
     learning_rate: float,
+    optimizer: str,
     seed: int,
     threads: int | None,
     compiled: bool,
@@ -83,6 +97,8 @@ def command(
         raise UsageError(f"there is no preset {preset!r}: use one of {', '.join(PRESETS)}")
     if min(steps, batch) < 1 or not 0.5 <= clip_s <= 60.0:
         raise UsageError("give at least 1 step, 1 clip a step, and clips of 0.5 to 60 s")
+    if resume and start:
+        raise UsageError("--resume goes on with a run and --start begins one: give one of them")
     if not 0.0 < learning_rate <= 1.0:
         raise UsageError(f"a learning rate of {learning_rate} trains nothing: give 0 to 1")
     if output.is_dir():
@@ -92,9 +108,14 @@ def command(
     if threads:
         torch.set_num_threads(threads)
     settings = TrainSettings(
-        steps=steps, batch=batch, clip_s=clip_s, learning_rate=learning_rate, seed=seed
+        steps=steps,
+        batch=batch,
+        clip_s=clip_s,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        seed=seed,
     )
-    trainer = Trainer(stems, settings, preset, resume, compiled=compiled)
+    trainer = Trainer(stems, settings, preset, resume, start, compiled=compiled)
     first = trainer.step
     if first >= steps:
         raise UsageError(f"{resume} is at step {first} already: give more --steps to train further")

@@ -15,15 +15,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from semmix.bundle import Bundle
 from semmix.cues.text import TextEncoder
 from semmix.errors import ModelFormatError
 from semmix.nn import PRESETS, EdgeConfig, EdgeSemMix
+from semmix.nn.engine import network_from_bundle
 from semmix.training.batches import Batch, collate
 from semmix.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
     optimizer_tensors,
-    restore_optimizer,
+    restore_optimizers,
     save_checkpoint,
 )
 from semmix.training.loss import (
@@ -35,6 +37,7 @@ from semmix.training.loss import (
     remix_loss,
     share_loss,
 )
+from semmix.training.muon import Muon, split_parameters
 from semmix.training.scenes import SceneGenerator
 from semmix.training.stems import StemLibrary
 
@@ -49,6 +52,7 @@ class TrainSettings:
         clip_s: length of a clip.
         vary: vary the recordings, see `semmix.training.variation`.
         scenes: cue sets without sound in a step: reading cues is learnt faster than hearing.
+        optimizer: "adamw", or "muon" for the matrices between streams and AdamW for the rest.
         learning_rate: peak, reached after `warmup_steps`.
         decay_share: share of the steps over which the rate falls linearly to zero.
         average_decay: of the moving average of the weights that is exported.
@@ -60,6 +64,7 @@ class TrainSettings:
     clip_s: float = 8.0
     vary: bool = True
     scenes: int = 24
+    optimizer: str = "adamw"
     learning_rate: float = 2e-3
     weight_decay: float = 5e-2
     warmup_steps: int = 200
@@ -96,13 +101,14 @@ class Trainer:
         settings: how.
         preset: which network, where no checkpoint is resumed.
         resume: a checkpoint to go on from; its sizes and settings win, but for `steps`.
+        start: a bundle whose network a new run begins with, instead of chance.
         workers: processes that make batches.
         compiled: compile the step with `torch.compile`: minutes at the start, then a fifth
             faster on CPUs; needs a C++ compiler, and rounds otherwise than eager.
 
     Raises:
         MediaError: the stem folder does not serve.
-        ModelFormatError: the checkpoint does not.
+        ModelFormatError: the checkpoint or the bundle does not.
     """
 
     def __init__(
@@ -111,6 +117,7 @@ class Trainer:
         settings: TrainSettings,
         preset: str = "edge",
         resume: Path | None = None,
+        start: Path | None = None,
         workers: int = 1,
         compiled: bool = False,
     ) -> None:
@@ -118,34 +125,27 @@ class Trainer:
         self.workers = workers
         self._loss = torch.compile(batch_loss) if compiled else batch_loss
         self.step = 0
+        self._fitted = start is not None
         encoder = TextEncoder.default()
-        if resume is None:
-            config = replace(PRESETS[preset], text_encoder=encoder.identifier)
-            torch.manual_seed(settings.seed)
-        else:
+        if resume is not None:
             saved = load_checkpoint(resume)
-            config = saved.config
             settings = replace(_saved_settings(saved, resume), steps=settings.steps)
             self.step = saved.step
+            self.network = EdgeSemMix(saved.config)
+        elif start is not None:
+            self.network = _network_to_start_from(start, encoder)
+        else:
+            torch.manual_seed(settings.seed)
+            self.network = EdgeSemMix(replace(PRESETS[preset], text_encoder=encoder.identifier))
         self.settings = settings
         # Refused here and not by a worker, whose failure to start says nothing of its cause.
-        StemLibrary(stems, config.sample_rate_hz)
-        self.network = EdgeSemMix(config)
-        decayed = [p for p in self.network.parameters() if p.ndim >= 2]
-        plain = [p for p in self.network.parameters() if p.ndim < 2]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": settings.weight_decay},
-                {"params": plain, "weight_decay": 0.0},
-            ],
-            lr=settings.learning_rate,
-            betas=(0.9, 0.98),
-        )
+        StemLibrary(stems, self.network.config.sample_rate_hz)
+        self.optimizers = _optimizers(self.network, settings)
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         if resume is not None:
             self.network.load_state_dict(saved.model)
             self.average = saved.average
-            restore_optimizer(self.network, self.optimizer, saved.optimizer)
+            restore_optimizers(self.network, self.optimizers, saved.optimizer)
 
     def checkpoint(self) -> Checkpoint:
         """The run as it stands."""
@@ -155,7 +155,7 @@ class Trainer:
             settings=asdict(self.settings),
             model=dict(self.network.state_dict()),
             average=self.average,
-            optimizer=optimizer_tensors(self.network, self.optimizer),
+            optimizer=optimizer_tensors(self.network, self.optimizers),
         )
 
     def run(
@@ -173,7 +173,7 @@ class Trainer:
         first = self.step
         try:
             for batch in self._batches():
-                if self.step == 0:
+                if self.step == 0 and not self._fitted:
                     self._fit(batch)
                 loss = self._step(batch)
                 now = time.monotonic()
@@ -202,17 +202,19 @@ class Trainer:
 
     def _step(self, batch: Batch) -> float:
         rate = learning_rate(self.settings, self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
         # Dropout of a step follows from its number, so that a resumed run draws the same.
         torch.manual_seed((self.settings.seed << 32) + self.step)
         loss = self._loss(self.network, batch)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
         decay = min(self.settings.average_decay, (self.step + 1) / (self.step + 10))
         with _undisturbed(), torch.no_grad():
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
             for name, value in self.network.state_dict().items():
                 self.average[name].lerp_(value, 1.0 - decay)
             self.step += 1
@@ -256,6 +258,31 @@ def _undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
     if held:
         signal.raise_signal(held[0])
+
+
+def _optimizers(network: EdgeSemMix, settings: TrainSettings) -> tuple[torch.optim.Optimizer, ...]:
+    """What moves the weights; together they hold every parameter once."""
+    parameters = list(network.parameters())
+    rate, decay = settings.learning_rate, settings.weight_decay
+    found: tuple[torch.optim.Optimizer, ...] = ()
+    if settings.optimizer == "muon":
+        matrices, parameters = split_parameters(network)
+        found = (Muon(matrices, rate, weight_decay=decay),)
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return (*found, torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98)))
+
+
+def _network_to_start_from(path: Path, encoder: TextEncoder) -> EdgeSemMix:
+    network = network_from_bundle(Bundle.load(path))
+    if network.config.text_encoder != encoder.identifier:
+        raise ModelFormatError(
+            f"{path}: its network reads cues through {network.config.text_encoder!r}, and this "
+            f"version's training through {encoder.identifier!r}: start from another bundle"
+        )
+    return network.requires_grad_(True).train()
 
 
 def _saved_settings(saved: Checkpoint, path: Path) -> TrainSettings:

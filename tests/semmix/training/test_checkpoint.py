@@ -20,7 +20,7 @@ from semmix.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
     optimizer_tensors,
-    restore_optimizer,
+    restore_optimizers,
     save_checkpoint,
 )
 
@@ -35,7 +35,7 @@ def checkpoint() -> Checkpoint:
         sum((p**2).sum() for p in network.parameters()).backward()
         optimizer.step()
     settings = {"seed": 3, "learning_rate": 2e-3, "batch": 4}
-    moments = optimizer_tensors(network, optimizer)
+    moments = optimizer_tensors(network, [optimizer])
     model = dict(network.state_dict())
     return Checkpoint(network.config, 2, settings, model, before.average, moments)
 
@@ -78,8 +78,8 @@ def test_moments_return_to_their_parameters(checkpoint: Checkpoint) -> None:
     """By name, so that the order of the parameters in the optimiser does not matter."""
     network = lively_network("tiny")
     optimizer = torch.optim.AdamW(reversed(list(network.parameters())), lr=1e-2)
-    restore_optimizer(network, optimizer, checkpoint.optimizer)
-    assert_equal(optimizer_tensors(network, optimizer), checkpoint.optimizer)
+    restore_optimizers(network, [optimizer], checkpoint.optimizer)
+    assert_equal(optimizer_tensors(network, [optimizer]), checkpoint.optimizer)
     parameter = network.gain_head.bias
     moment = optimizer.state[parameter]["exp_avg"]
     assert torch.equal(moment, checkpoint.optimizer["gain_head.bias.exp_avg"])

@@ -71,6 +71,7 @@ def test_a_folder_is_no_output_even_with_overwrite(
     ("options", "clue"),
     [
         (("--preset", "huge"), "use one of edge, tiny"),
+        (("--resume", "a", "--start", "b"), "give one of them"),
         (("--steps", "0"), "at least 1 step"),
         (("--batch", "0"), "1 clip a step"),
         (("--clip-s", "0.4"), "0.5 to 60 s"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tolerances
 import torch
-from support_training import RATE_HZ, checkpoint_of, lively_network
+from support_training import RATE_HZ, checkpoint_of, lively_network, torch_bundle
 from torch import Tensor
 
 from semmix.cues.text import TextEncoder
@@ -116,20 +116,39 @@ def test_a_run_that_was_stopped_and_resumed_ends_as_one_that_was_not(
 
 
 @pytest.mark.usefixtures("in_process")
+def test_a_run_with_two_optimisers_resumes_exactly_too(stems: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, optimizer="muon")
+    whole, shorter = tmp_path / "whole.safetensors", tmp_path / "shorter.safetensors"
+    Trainer(stems, settings, "tiny").run(whole, ignore)
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(stems, settings, "tiny").run(shorter, stop)
+    Trainer(stems, settings, resume=shorter).run(shorter, ignore)
+    assert_same_run(shorter, whole)
+    moments = {k.rpartition(".")[2] for k in load_checkpoint(whole).optimizer}
+    assert moments == {"velocity", "exp_avg", "exp_avg_sq", "step"}
+
+
+@pytest.mark.usefixtures("in_process")
 def test_ctrl_c_in_the_middle_of_an_update_waits_for_its_end(
     stems: Path, tmp_path: Path, whole: tuple[Path, list[Progress]]
 ) -> None:
     """Half of the weights updated and the step not counted: no such run resumes exactly."""
     path = tmp_path / "run.safetensors"
     trainer = Trainer(stems, SETTINGS, "tiny")
-    update = trainer.optimizer.step
+    (adamw,) = trainer.optimizers
+    update = adamw.step
 
     def interrupted() -> None:
         update()
         if trainer.step == 1:
             signal.raise_signal(signal.SIGINT)
 
-    trainer.optimizer.step = interrupted  # type: ignore[method-assign]
+    adamw.step = interrupted  # type: ignore[method-assign]
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         trainer.run(path, ignore)
@@ -213,6 +232,33 @@ def test_settings_of_another_version_are_refused(
         Trainer(stems, SETTINGS, resume=path)
 
 
+@pytest.mark.usefixtures("in_process")
+def test_a_new_run_may_start_from_a_bundle(stems: Path, tmp_path: Path) -> None:
+    """Its weights, its sizes and its scaling of the bins; the first step is a first step."""
+    encoder = TextEncoder.default().identifier
+    network = lively_network("tiny", width=16, text_encoder=encoder)
+    torch_bundle(tmp_path / "bundle", network)
+    trainer = Trainer(stems, SETTINGS, "edge", start=tmp_path / "bundle")
+    assert trainer.network.config == network.config
+    assert trainer.step == 0
+    before = trainer.checkpoint()
+    for name, value in network.state_dict().items():
+        assert torch.equal(before.model[name], value)
+        assert torch.equal(before.average[name], value)
+    path = tmp_path / "run.safetensors"
+    trainer.run(path, ignore)
+    after = load_checkpoint(path).model
+    assert torch.equal(after["split.mean"], network.split.mean)
+    assert not torch.equal(after["to_latent.weight"], network.to_latent.weight)
+
+
+def test_a_bundle_that_reads_other_cues_is_no_start(stems: Path, tmp_path: Path) -> None:
+    network = lively_network("tiny", text_encoder="words/1")
+    torch_bundle(tmp_path / "bundle", network)
+    with pytest.raises(ModelFormatError, match="reads cues through 'words/1'"):
+        Trainer(stems, SETTINGS, start=tmp_path / "bundle")
+
+
 def test_stems_that_do_not_serve_are_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="no folder 'speech'"):
         Trainer(tmp_path, SETTINGS, "tiny")
@@ -220,7 +266,7 @@ def test_stems_that_do_not_serve_are_refused_at_once(tmp_path: Path) -> None:
 
 def test_biases_and_norms_are_not_decayed(stems: Path) -> None:
     trainer = Trainer(stems, replace(SETTINGS, weight_decay=0.25), "tiny")
-    decayed, plain = trainer.optimizer.param_groups
+    decayed, plain = trainer.optimizers[0].param_groups
     assert (decayed["weight_decay"], plain["weight_decay"]) == (0.25, 0.0)
     assert all(p.ndim >= 2 for p in decayed["params"])
     assert all(p.ndim < 2 for p in plain["params"])
@@ -298,10 +344,12 @@ def test_the_rate_of_a_run_is_that_of_its_schedule(
     stems: Path, tmp_path: Path, make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Trainer, "_batches", lambda self: iter([make_batch(0)] * 4))
-    trainer = Trainer(stems, SETTINGS, "tiny")
+    trainer = Trainer(stems, replace(SETTINGS, optimizer="muon"), "tiny")
     rates: list[float] = []
     trainer.run(
         tmp_path / "run.safetensors",
-        lambda progress: rates.extend({g["lr"] for g in trainer.optimizer.param_groups}),
+        lambda progress: rates.extend(
+            {g["lr"] for optimizer in trainer.optimizers for g in optimizer.param_groups}
+        ),
     )
     assert rates == [learning_rate(SETTINGS, step) for step in range(4)]
