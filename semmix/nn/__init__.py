@@ -10,7 +10,7 @@ from semmix.nn.base import BaseConfig, BaseSemMix
 from semmix.nn.edge import EdgeConfig, EdgeSemMix
 
 PRESETS: dict[str, EdgeConfig] = {
-    "edge": EdgeConfig(),
+    "edge": EdgeConfig(meter_memory_s=20.0),
     "tiny": EdgeConfig(
         name="tiny",
         groups=(BandGroup(8, 16), BandGroup(3, 299)),
@@ -27,6 +27,7 @@ PRESETS: dict[str, EdgeConfig] = {
         window=8,
         context_layers=1,
         kept_frames=16,
+        meter_memory_s=2.0,
     ),
 }
 """Named sizes of the edge family. `tiny` has the shape of `edge` and exists for tests."""

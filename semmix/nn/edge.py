@@ -3,13 +3,13 @@
     magnitudes -> band split -> encoder blocks -> latent frames -> highlighting transformer <- cues
                                      |  skip, delayed                      |  scale and shift
                                      +----------> decoder blocks <---------+
-                                                       | shares            | gains
-                                                       +------> mask <-----+
+                                                       | shares -> meter --> | gains
+                                                       +-------> mask <------+
 
 The mask is the sum over speech, music and effects of each one's share in a bin times its gain in
-the moment. A gain is what the cues ask for (`balance`) less what the sound has already (read off
-the latent frames). Shares and gains are known in training, and learning them apart is what makes
-hours suffice.
+the moment. A gain is what the cues ask for (`balance`) less what the sound has already: guessed
+from the latent frames, which hear ahead, and measured on the shares of what has left. Shares and
+gains are known in training, and learning them apart is what makes hours suffice.
 
 Nothing is normalised over time, and every tensor that carries the past is an explicit state, so
 a chunk of any length gives the same masks as the whole file at once.
@@ -28,6 +28,7 @@ from semmix.nn.bands import EDGE_BANDS, BandGroup, BandSplit, MaskHead, band_cou
 from semmix.nn.blocks import BandBlock
 from semmix.nn.context import ContextEncoder
 from semmix.nn.highlighter import HighlighterBlock
+from semmix.nn.meter import LevelMeter, MeteredGain
 from semmix.specs import AudioSpec, ChunkSpec, ModelSpec, StateSpec, StftSpec
 
 NEPERS_PER_DB = 0.1151292546497023
@@ -50,6 +51,7 @@ class EdgeConfig:
         window: latent frames self-attention looks back.
         context_layers: L, depth of the context encoder.
         kept_frames: frames in one exported chunk, a multiple of `stride`.
+        meter_memory_s: time in which the measured levels of sources fade, 0 for no meter.
         programme_lufs: mean integrated loudness of the mixes that training calls right.
         sources: what the mask tells apart, in the order of the training stems.
         dropout: in training, the chance of each band of a clip, of each latent value and of each
@@ -78,6 +80,7 @@ class EdgeConfig:
     max_segments: int = 4
     max_gain_db: float = 18.0
     kept_frames: int = 96
+    meter_memory_s: float = 0.0
     programme_lufs: float = PROGRAMME_LUFS
     sources: tuple[str, ...] = ("speech", "music", "effects")
     dropout: float = 0.1
@@ -96,6 +99,9 @@ class EdgeConfig:
         state = [StateSpec(n, (bands, 2 * d, self.channels)) for n, d in blocks]
         state.append(StateSpec("skip", (bands, self.latent_lookahead, self.channels)))
         state += [StateSpec(f"cache{i}", (2, self.window, self.width)) for i in range(self.depth)]
+        if self.meter_memory_s:
+            state.append(StateSpec("heard", (self.lookahead_frames, self.n_fft // 2 + 1)))
+            state.append(StateSpec("levels", (2 * len(self.sources) + 1,)))
         return ModelSpec(
             name=self.name,
             audio=AudioSpec(self.sample_rate_hz),
@@ -184,6 +190,17 @@ class EdgeSemMix(nn.Module):
         self.balance_head = nn.Linear(c.width, len(c.sources))
         self.gain_head = nn.Linear(c.width, len(c.sources))
         self.max_nepers = c.max_gain_db * NEPERS_PER_DB
+        self.metered_gain: MeteredGain | None = None
+        if c.meter_memory_s:
+            meter = LevelMeter(
+                StftSpec(c.n_fft, c.hop_samples),
+                c.sample_rate_hz,
+                c.stride,
+                len(c.sources),
+                c.meter_memory_s,
+                c.programme_lufs,
+            )
+            self.metered_gain = MeteredGain(meter)
 
     def initial_state(self, batch: int = 1) -> tuple[Tensor, ...]:
         """Zero state in the spec's order."""
@@ -217,7 +234,7 @@ class EdgeSemMix(nn.Module):
         batch, frames, _ = spectrum.shape
         blocks = len(c.encoder_dilations) + len(c.decoder_dilations)
         past = [s.transpose(0, 1) for s in state[: blocks + 1]]
-        caches = state[blocks + 1 :]
+        caches = state[blocks + 1 : blocks + 1 + c.depth]
         after: list[Tensor] = []
 
         x = self.split(spectrum)
@@ -240,7 +257,7 @@ class EdgeSemMix(nn.Module):
 
         h = self.latent_norm(h)
         wanted = (share.unsqueeze(-1) * self.balance(tokens).unsqueeze(1)).sum(2)
-        gains = self.max_nepers * torch.tanh((wanted + self.gain_head(h)) / self.max_nepers)
+        had = self.gain_head(h)
 
         film = self.from_latent(h).reshape(batch, steps, self.bands, -1)
         scale, shift = film.permute(2, 0, 1, 3).unsqueeze(3).chunk(2, 4)
@@ -257,7 +274,12 @@ class EdgeSemMix(nn.Module):
             # than the block before takes to compute.
             x = x * self.drop(x.new_ones(1, batch, 1, c.channels))
         shares = self.head(x)
+        levels: tuple[Tensor, ...] = ()
+        if self.metered_gain is not None:
+            correction, levels = self.metered_gain(spectrum, shares, wanted, had, *state[-2:])
+            had = had + correction
+        gains = self.max_nepers * torch.tanh((wanted + had) / self.max_nepers)
         linear = torch.exp(gains).repeat_interleave(c.stride, 1)
         mask = (shares @ linear.unsqueeze(-1)).squeeze(-1)
-        next_state = (*(m.transpose(0, 1) for m in after), *next_caches)
+        next_state = (*(m.transpose(0, 1) for m in after), *next_caches, *levels)
         return Masking(mask, shares, gains, next_state)

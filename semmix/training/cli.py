@@ -32,7 +32,7 @@ LOG_EVERY_S = 30.0
 @click.option(
     "--start",
     type=click.Path(path_type=Path),
-    help="Bundle whose network a new run begins with: fine-tuning on stems of your own.",
+    help="Bundle whose weights a new run begins with: fine-tuning on stems of your own.",
 )
 @click.option("--preset", default="edge", show_default=True, help="Size of a new network.")
 @click.option("--steps", default=12_000, show_default=True, help="Steps in all, resumed included.")

@@ -101,7 +101,8 @@ class Trainer:
         settings: how.
         preset: which network, where no checkpoint is resumed.
         resume: a checkpoint to go on from; its sizes and settings win, but for `steps`.
-        start: a bundle whose network a new run begins with, instead of chance.
+        start: a bundle whose weights a new run begins with; parts of the preset that it has not
+            start by chance.
         workers: processes that make batches.
         compiled: compile the step with `torch.compile`: minutes at the start, then a fifth
             faster on CPUs; needs a C++ compiler, and rounds otherwise than eager.
@@ -132,11 +133,13 @@ class Trainer:
             settings = replace(_saved_settings(saved, resume), steps=settings.steps)
             self.step = saved.step
             self.network = EdgeSemMix(saved.config)
-        elif start is not None:
-            self.network = _network_to_start_from(start, encoder)
         else:
             torch.manual_seed(settings.seed)
-            self.network = EdgeSemMix(replace(PRESETS[preset], text_encoder=encoder.identifier))
+            config = replace(PRESETS[preset], text_encoder=encoder.identifier)
+            if start is None:
+                self.network = EdgeSemMix(config)
+            else:
+                self.network = _network_to_start_from(start, config)
         self.settings = settings
         # Refused here and not by a worker, whose failure to start says nothing of its cause.
         StemLibrary(stems, self.network.config.sample_rate_hz)
@@ -275,14 +278,28 @@ def _optimizers(network: EdgeSemMix, settings: TrainSettings) -> tuple[torch.opt
     return (*found, torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98)))
 
 
-def _network_to_start_from(path: Path, encoder: TextEncoder) -> EdgeSemMix:
-    network = network_from_bundle(Bundle.load(path))
-    if network.config.text_encoder != encoder.identifier:
+def _network_to_start_from(path: Path, config: EdgeConfig) -> EdgeSemMix:
+    """A network of these sizes with a bundle's weights; what the bundle's lacks starts by chance.
+
+    Raises:
+        ModelFormatError: the bundle reads other embeddings, or has weights without a place here.
+    """
+    known = network_from_bundle(Bundle.load(path))
+    if known.config.text_encoder != config.text_encoder:
         raise ModelFormatError(
-            f"{path}: its network reads cues through {network.config.text_encoder!r}, and this "
-            f"version's training through {encoder.identifier!r}: start from another bundle"
+            f"{path}: its network reads cues through {known.config.text_encoder!r}, and this "
+            f"version's training through {config.text_encoder!r}: start from another bundle"
         )
-    return network.requires_grad_(True).train()
+    network = EdgeSemMix(config)
+    weights = network.state_dict()
+    for name, value in known.state_dict().items():
+        if name not in weights or weights[name].shape != value.shape:
+            raise ModelFormatError(
+                f"{path}: its {name} of {list(value.shape)} has no place in a network of preset "
+                f"{config.name!r}: give the bundle's own --preset, or start without it"
+            )
+    network.load_state_dict(weights | known.state_dict())
+    return network
 
 
 def _saved_settings(saved: Checkpoint, path: Path) -> TrainSettings:

@@ -247,8 +247,9 @@ def test_the_balance_that_cues_ask_for_is_read_off_the_mean_of_their_tokens(
 
 
 def test_what_the_cues_ask_for_moves_the_gains(tiny: EdgeSemMix) -> None:
+    """Each source's own, where no meter weighs them against each other."""
     spectrum, tokens, weights = network_inputs(tiny)
-    network = lively_network("tiny")
+    network = lively_network("tiny", meter_memory_s=0.0)
     before = masked(network, spectrum, tokens, weights).gains
     with torch.no_grad():
         network.balance_head.bias[1] += 0.5

@@ -234,17 +234,19 @@ def test_settings_of_another_version_are_refused(
 
 @pytest.mark.usefixtures("in_process")
 def test_a_new_run_may_start_from_a_bundle(stems: Path, tmp_path: Path) -> None:
-    """Its weights, its sizes and its scaling of the bins; the first step is a first step."""
+    """Its weights and its scaling of the bins; the first step is a first step."""
     encoder = TextEncoder.default().identifier
-    network = lively_network("tiny", width=16, text_encoder=encoder)
+    network = lively_network("tiny", meter_memory_s=0.0, text_encoder=encoder)
     torch_bundle(tmp_path / "bundle", network)
-    trainer = Trainer(stems, SETTINGS, "edge", start=tmp_path / "bundle")
-    assert trainer.network.config == network.config
+    trainer = Trainer(stems, SETTINGS, "tiny", start=tmp_path / "bundle")
     assert trainer.step == 0
     before = trainer.checkpoint()
     for name, value in network.state_dict().items():
         assert torch.equal(before.model[name], value)
         assert torch.equal(before.average[name], value)
+    assert {n.partition(".")[0] for n in before.model.keys() - network.state_dict().keys()} == {
+        "metered_gain"
+    }
     path = tmp_path / "run.safetensors"
     trainer.run(path, ignore)
     after = load_checkpoint(path).model
@@ -256,7 +258,15 @@ def test_a_bundle_that_reads_other_cues_is_no_start(stems: Path, tmp_path: Path)
     network = lively_network("tiny", text_encoder="words/1")
     torch_bundle(tmp_path / "bundle", network)
     with pytest.raises(ModelFormatError, match="reads cues through 'words/1'"):
-        Trainer(stems, SETTINGS, start=tmp_path / "bundle")
+        Trainer(stems, SETTINGS, "tiny", start=tmp_path / "bundle")
+
+
+def test_a_bundle_of_other_sizes_is_no_start(stems: Path, tmp_path: Path) -> None:
+    encoder = TextEncoder.default().identifier
+    network = lively_network("tiny", width=16, text_encoder=encoder)
+    torch_bundle(tmp_path / "bundle", network)
+    with pytest.raises(ModelFormatError, match="has no place in a network of preset 'tiny'"):
+        Trainer(stems, SETTINGS, "tiny", start=tmp_path / "bundle")
 
 
 def test_stems_that_do_not_serve_are_refused_at_once(tmp_path: Path) -> None:

@@ -1,0 +1,150 @@
+"""How loud each source has been so far, read off its share of the sound that has left.
+
+The gain a mix needs is what the cues ask for less what is there. Latent frames only guess what is
+there; shares, once computed, can be measured. The meter keeps leaky sums, so that a programme's
+past fades over tens of seconds and a chunk of any length gives the same as the whole.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from semmix.dsp.loudness import k_weighting
+from semmix.specs import StftSpec
+
+_QUIET = 3e-4
+"""Amplitude of about -70 LUFS, where BS.1770 stops to count."""
+
+
+class LevelMeter(nn.Module):
+    """Leaky K-weighted levels of sources.
+
+    Two levels stand for integrated loudness, whose gates are no smooth function: the mean power,
+    and the mean power weighted by amplitude, which pauses hardly lower.
+
+    Args:
+        stft: of the spectra.
+        sample_rate_hz: of the sound.
+        stride: STFT frames in a step.
+        sources: how many.
+        memory_s: time in which what was heard counts for 1/e.
+        programme_lufs: level that reads as zero.
+    """
+
+    def __init__(
+        self,
+        stft: StftSpec,
+        sample_rate_hz: int,
+        stride: int,
+        sources: int,
+        memory_s: float,
+        programme_lufs: float,
+    ) -> None:
+        super().__init__()
+        self.stride = stride
+        self.sources = sources
+        self.step_s = stride * stft.hop_samples / sample_rate_hz
+        self.memory_s = memory_s
+        self.reference = 10.0 ** ((programme_lufs + 0.691) / 20.0)
+        # Parseval for one-sided spectra; the Hann window keeps 3/8 of the power.
+        weight = torch.from_numpy(k_weighting(stft.n_fft, sample_rate_hz).copy())
+        weight[1:-1] *= 2.0
+        weight /= 0.375 * (stft.n_fft * stft.scale) ** 2
+        self.weight: Tensor
+        self.register_buffer("weight", weight.float(), persistent=False)
+
+    @property
+    def values(self) -> int:
+        """Numbers that a step is told in, and that the meter remembers."""
+        return 2 * self.sources + 1
+
+    def forward(self, spectrum: Tensor, shares: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """Measure a chunk.
+
+        Args:
+            spectrum: scaled magnitudes `[B, T, F]`.
+            shares: share of each source in them `[B, T, F, S]`.
+            past: sums so far `[B, 2 S + 1]`, zeros at the start.
+
+        Returns:
+            levels `[B, T / stride, 2 S + 1]`: mean and amplitude-weighted level of each source up
+            to and with the step, in nepers above the programme's level, and the logarithm of
+            the seconds heard; and the next sums.
+        """
+        amplitude = self._amplitude(shares * spectrum.unsqueeze(-1))
+        mix = self._amplitude(spectrum.unsqueeze(-1))
+        heard = mix / (mix + _QUIET) * self.step_s
+        now = torch.cat((amplitude.square() * self.step_s, amplitude * self.step_s, heard), 2)
+        sums = self._leaky(now, past)
+        known = sums.clamp(min=0.0)
+        power, total = known[..., : self.sources], known[..., self.sources : -1]
+        seconds = known[..., -1:]
+        floor = _QUIET**2
+        mean = 0.5 * torch.log((power + floor) / (seconds + 1.0) / self.reference**2)
+        active = torch.log((power + floor) / (total + _QUIET) / self.reference)
+        return torch.cat((mean, active, torch.log1p(seconds)), 2), sums[:, -1]
+
+    def _amplitude(self, sound: Tensor) -> Tensor:
+        """K-weighted amplitude of each step `[B, T / stride, S]` of magnitudes `[B, T, F, S]`."""
+        # No product with a vector: ONNX Runtime fuses the transposition into it, wrongly.
+        power = (sound.square() * self.weight.unsqueeze(-1)).sum(2)
+        batch, frames, sources = power.shape
+        steps = power.reshape(batch, frames // self.stride, self.stride, sources).mean(2)
+        return torch.sqrt(steps)
+
+    def _leaky(self, now: Tensor, past: Tensor) -> Tensor:
+        """Sums after each step `[B, T, V]`: a matrix product, where a loop would be slow."""
+        rate = self.step_s / self.memory_s
+        step = torch.arange(now.shape[1], dtype=torch.float32)
+        age = step.unsqueeze(1) - step.unsqueeze(0)
+        decay = torch.where(age >= 0.0, torch.exp(-rate * age.clamp(min=0.0)), torch.zeros(()))
+        fade = torch.exp(-rate * (step + 1.0)).unsqueeze(1)
+        return decay @ now + fade * past.unsqueeze(1)
+
+
+class MeteredGain(nn.Module):
+    """Correct gains, guessed from the latent frames, by what the meter reads.
+
+    Args:
+        meter: over all sources.
+        hidden: width of the layer between.
+    """
+
+    def __init__(self, meter: LevelMeter, hidden: int = 48) -> None:
+        super().__init__()
+        self.meter = meter
+        self.enter = nn.Linear(meter.values + 2 * meter.sources, hidden)
+        self.leave = nn.Linear(hidden, meter.sources)
+        # At first the meter changes nothing: a network may be given one after training.
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(
+        self,
+        spectrum: Tensor,
+        shares: Tensor,
+        wanted: Tensor,
+        guessed: Tensor,
+        heard: Tensor,
+        sums: Tensor,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Correction of each step's gains.
+
+        Args:
+            spectrum: scaled magnitudes as they come `[B, T, F]`.
+            shares: share of each source, a look-ahead later `[B, T, F, S]`.
+            wanted: level that the cues ask for, in nepers `[B, T / stride, S]`.
+            guessed: what the latent frames make of the sound's own levels, likewise.
+            heard: the last look-ahead of magnitudes that came before `[B, L, F]`.
+            sums: the meter's.
+
+        Returns:
+            nepers `[B, T / stride, S]`, and the next `heard` and `sums`.
+        """
+        frames = spectrum.shape[1]
+        sound = torch.cat((heard, spectrum), 1)
+        # Shares answer for what they tell apart, not for the reading that follows from them.
+        levels, sums = self.meter(sound[:, :frames], shares.detach(), sums)
+        hidden = torch.nn.functional.gelu(self.enter(torch.cat((levels, wanted, guessed), 2)))
+        return self.leave(hidden), (sound[:, frames:], sums)
