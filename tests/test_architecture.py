@@ -30,6 +30,7 @@ RULES = {
     "semmix.nn": {"numpy", "torch", "safetensors"},
     "semmix.training": {
         *("numpy", "torch", "safetensors", "soundfile", "soxr", "click", "rich", "semmix_rt"),
+        "matplotlib",
     },
     "semmix_rt": {
         *("semmix", "numpy", "av", "soxr", "click", "rich", "platformdirs"),
@@ -52,7 +53,7 @@ DOORS = {
 # These start heavy libraries: only imported inside the functions that need them, wherever the
 # command line's root could meet the module.
 LAZY = {
-    "semmix": {"onnxruntime", "tokenizers"},
+    "semmix": {"onnxruntime", "tokenizers", "matplotlib"},
     "semmix_rt.cli": {"av", "onnxruntime", "tokenizers", "rich", "soundfile", "soxr"},
     "semmix_rt.environment": {"av", "onnxruntime"},
     "semmix_rt.engines.registry": {"onnxruntime"},

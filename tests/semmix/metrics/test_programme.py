@@ -24,9 +24,9 @@ needs_ffmpeg = pytest.mark.skipif(
 
 def ffmpeg_levels(path: Path) -> tuple[float, float, float]:
     """Integrated loudness, loudness range and true peak as FFmpeg prints them."""
+    meter = ["-nostats", "-af", "ebur128=peak=true:framelog=verbose", "-f", "null", "-"]
     done = subprocess.run(
-        ["ffmpeg", "-nostdin", "-i", path]
-        + ["-nostats", "-af", "ebur128=peak=true:framelog=verbose", "-f", "null", "-"],
+        ["ffmpeg", "-nostdin", "-i", path, *meter],
         capture_output=True,
         text=True,
         check=True,
