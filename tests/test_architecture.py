@@ -26,6 +26,7 @@ RULES = {
     "semmix": {"numpy"},
     "semmix.cues": {"numpy", "onnxruntime", "tokenizers"},
     "semmix.metrics": {"numpy", "soxr"},
+    "semmix.metrics.taggers": {"numpy", "soxr", "ai_edge_litert", "tflite_runtime"},
     "semmix.dsp": {"numpy", "soxr"},
     "semmix.nn": {"numpy", "torch", "safetensors"},
     "semmix.training": {
@@ -53,7 +54,7 @@ DOORS = {
 # These start heavy libraries: only imported inside the functions that need them, wherever the
 # command line's root could meet the module.
 LAZY = {
-    "semmix": {"onnxruntime", "tokenizers", "matplotlib"},
+    "semmix": {"onnxruntime", "tokenizers", "matplotlib", "ai_edge_litert", "tflite_runtime"},
     "semmix_rt.cli": {"av", "onnxruntime", "tokenizers", "rich", "soundfile", "soxr"},
     "semmix_rt.environment": {"av", "onnxruntime"},
     "semmix_rt.engines.registry": {"onnxruntime"},

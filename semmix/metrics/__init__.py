@@ -1,6 +1,8 @@
 """How far a remix stands from its target, and the levels that an editor reads."""
 
+from semmix.metrics.dib import agreement, dib
 from semmix.metrics.env import env, hilbert_envelope
+from semmix.metrics.kld import kld
 from semmix.metrics.levels import LevelError, level_error_db, stem_gains_db
 from semmix.metrics.mag import mag
 from semmix.metrics.programme import ProgrammeLevels, programme_levels
@@ -13,9 +15,12 @@ __all__ = [
     "PUBLISHED_SCALE",
     "LevelError",
     "ProgrammeLevels",
+    "agreement",
     "at_44100",
+    "dib",
     "env",
     "hilbert_envelope",
+    "kld",
     "level_error_db",
     "mag",
     "programme_levels",

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -55,6 +55,24 @@ _FILE = click.Path(path_type=Path)
     help="Also remix with each cue type alone, to see which one carries how much: 10 remixes a "
     "clip instead of 4.",
 )
+@click.option(
+    "--tagger",
+    type=_FILE,
+    help="Also measure KLD with this audio tagger (.onnx, or .tflite with ai-edge-litert); the "
+    "published numbers are those of PaSST, others compare only with themselves.",
+)
+@click.option(
+    "--tagger-rate",
+    type=click.IntRange(1_000, 384_000),
+    help="Sample rate in Hz the tagger was trained at. [what an .onnx file states]",
+)
+@click.option(
+    "--tagger-scores",
+    type=click.Choice(["logits", "probabilities"]),
+    default="logits",
+    show_default=True,
+    help="What the tagger's first output is; KLD is defined on the softmax of logits.",
+)
 @click.option("--json", "json_path", type=_FILE, help="Also write every clip's numbers here.")
 @click.option(
     "--csv",
@@ -79,6 +97,9 @@ def command(
     engine: str,
     threads: int,
     ablate: bool,
+    tagger: Path | None,
+    tagger_rate: int | None,
+    tagger_scores: Literal["logits", "probabilities"],
     json_path: Path | None,
     csv_path: Path | None,
     plot_path: Path | None,
@@ -95,10 +116,12 @@ def command(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from semmix.bundle import Bundle
+    from semmix.metrics.taggers import open_tagger
     from semmix.training.clips import GeneratedClips
     from semmix.training.evaluate import evaluate
     from semmix.training.evaluate_plot import draw_png, require_matplotlib
     from semmix.training.evaluate_report import as_csv, as_dict
+    from semmix.training.measures import Yardstick
 
     for path in (json_path, csv_path, plot_path):
         if path is not None:
@@ -108,6 +131,10 @@ def command(
     bundle = Bundle.default() if model is None else Bundle.load(model)
     rate_hz = bundle.spec.audio.sample_rate_hz
     source = GeneratedClips(stems, rate_hz, seed, duration_s)
+    yardstick = Yardstick(
+        rate_hz,
+        tagger=None if tagger is None else open_tagger(tagger, tagger_rate, tagger_scores),
+    )
     remixer = _open(model, rate_hz, engine, threads)
     console = Console(stderr=True)
     columns = ("evaluating", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -119,12 +146,19 @@ def command(
             remixer,
             seed=seed,
             clips=clips,
+            yardstick=yardstick,
             ablate=ablate,
             on_clip=lambda done: bar.update(task, completed=done),
         )
     if json_path is not None:
-        facts = {"model": bundle.name, "model_sha256": bundle.sha256, "engine": engine}
-        data = {**facts, "stems": source.name, **as_dict(result)}
+        facts = {
+            "model": bundle.name,
+            "model_sha256": bundle.sha256,
+            "engine": engine,
+            "tagger": None if tagger is None else tagger.name,
+            "stems": source.name,
+        }
+        data = {**facts, **as_dict(result)}
         _save(json_path, (json.dumps(data, indent=1) + "\n").encode())
     if csv_path is not None:
         _save(csv_path, as_csv(result).encode())

@@ -16,13 +16,17 @@ from numpy.typing import NDArray
 from semmix.metrics import (
     PUBLISHED_SCALE,
     at_44100,
+    dib,
     env,
+    kld,
     mag,
     programme_levels,
     si_sdr_db,
     stem_gains_db,
     wasserstein,
 )
+from semmix.metrics.dib import PictureSoundModel
+from semmix.metrics.taggers import Tagger
 from semmix.training.clips import Clip
 from semmix.training.policy import STEMS
 from semmix.training.scenes import clip_loudness_lufs
@@ -38,6 +42,8 @@ MEASURE_NOTES: Mapping[str, str] = {
     "mag": "mean L1 of STFT magnitudes against the target, x100, at 44.1 kHz",
     "env": "RMS error of Hilbert envelopes against the target, x100, at 44.1 kHz",
     "wdis": "Wasserstein distance of sample values to the target's, x100, at 44.1 kHz",
+    "kld": "KL divergence of a tagger's classes from the target's, x100",
+    "dib": "change of the agreement of sound and picture against the target's, x100",
     "speech_db": "distance of the speech from its level in the target, LU",
     "music_db": "distance of the music from its level in the target, LU",
     "effects_db": "distance of the effects from their level in the target, LU",
@@ -61,37 +67,67 @@ class Yardstick:
 
     Attributes:
         rate_hz: rate of clips and outputs.
+        tagger: adds KLD.
+        picture_sound: adds dIB, which is NaN for clips without pictures.
     """
 
     rate_hz: int
+    tagger: Tagger | None = None
+    picture_sound: PictureSoundModel | None = None
 
     @property
     def distances(self) -> tuple[str, ...]:
         """Names of the distances to the target."""
-        return DISTANCES
-
-    @property
-    def measures(self) -> tuple[str, ...]:
-        """Names of everything that is measured."""
-        return (*self.distances, *LEVELS, *READINGS)
+        kld_name = ("kld",) if self.tagger is not None else ()
+        dib_name = ("dib",) if self.picture_sound is not None else ()
+        return (*DISTANCES, *kld_name, *dib_name)
 
     def measure(self, outputs: Mapping[str, Float32], clip: Clip) -> dict[str, dict[str, float]]:
         """Every measure of every output `[N]` of a clip, under the outputs' names."""
         target_44100 = at_44100(clip.target, self.rate_hz)
-        return {
-            name: self._distances(output, target_44100)
-            | level_measures(output, clip, self.rate_hz)
-            | readings(output, clip, self.rate_hz)
+        found = {
+            name: waveform_distances(at_44100(output, self.rate_hz), target_44100)
             for name, output in outputs.items()
         }
-
-    def _distances(self, output: Float32, target_44100: Float64) -> dict[str, float]:
-        found = at_44100(output, self.rate_hz)
+        if self.tagger is not None:
+            wanted = self.tagger.distribution(clip.target, self.rate_hz)
+            for name, output in outputs.items():
+                heard = self.tagger.distribution(output, self.rate_hz)
+                found[name]["kld"] = PUBLISHED_SCALE * kld(wanted, heard)
+        if self.picture_sound is not None:
+            self._add_dib(self.picture_sound, found, outputs, clip)
         return {
-            "mag": PUBLISHED_SCALE * mag(target_44100, found),
-            "env": PUBLISHED_SCALE * env(target_44100, found),
-            "wdis": PUBLISHED_SCALE * wasserstein(target_44100, found),
+            name: distances
+            | level_measures(outputs[name], clip, self.rate_hz)
+            | readings(outputs[name], clip, self.rate_hz)
+            for name, distances in found.items()
         }
+
+    def _add_dib(
+        self,
+        model: PictureSoundModel,
+        found: Mapping[str, dict[str, float]],
+        outputs: Mapping[str, Float32],
+        clip: Clip,
+    ) -> None:
+        if not clip.frames:
+            for distances in found.values():
+                distances["dib"] = math.nan
+            return
+        pictures = model.embed_pictures(clip.frames)
+        wanted = model.embed_sound(clip.target.astype(np.float64), self.rate_hz)
+        for name, distances in found.items():
+            heard = model.embed_sound(outputs[name].astype(np.float64), self.rate_hz)
+            distances["dib"] = PUBLISHED_SCALE * dib(pictures, wanted, heard)
+
+
+def waveform_distances(found_44100: Float64, target_44100: Float64) -> dict[str, float]:
+    """Every one of `DISTANCES` of two clips at 44.1 kHz."""
+    return {
+        "mag": PUBLISHED_SCALE * mag(target_44100, found_44100),
+        "env": PUBLISHED_SCALE * env(target_44100, found_44100),
+        "wdis": PUBLISHED_SCALE * wasserstein(target_44100, found_44100),
+    }
 
 
 def readings(output: Float32, clip: Clip, rate_hz: int) -> dict[str, float]:
