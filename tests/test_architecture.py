@@ -49,7 +49,10 @@ RULES = {
 DOORS = {
     "semmix_export": ("semmix_rt.engines",),
     "semmix_calibration": ("semmix_rt.engines",),
-    "semmix.training": ("semmix_rt.engines", "semmix_rt.progress", "semmix_rt.remixer"),
+    "semmix.training": (
+        *("semmix_rt.engines", "semmix_rt.progress", "semmix_rt.remixer"),
+        "semmix_rt.cues.extract",
+    ),
 }
 # These start heavy libraries: only imported inside the functions that need them, wherever the
 # command line's root could meet the module.

@@ -16,21 +16,28 @@ if TYPE_CHECKING:
     from semmix.training.evaluate import EvaluationResult, Remixer
 
 _FILE = click.Path(path_type=Path)
+_CLIPS = 100
+"""How many clips unless said otherwise."""
+_ONE_SOURCE = "clips come from --stems or --muddymix: give one of them"
 
 
 @click.command("evaluate", short_help="Measure a model on mixes made from stems.")
 @click.option(
     "--stems",
     type=_FILE,
-    required=True,
     help="Folder with speech/, music/ and effects/ that the model was not trained on.",
+)
+@click.option(
+    "--muddymix",
+    type=_FILE,
+    help="Instead of --stems: a folder in the layout of the Muddy Mix data set, clips of 10 s with "
+    "their right mix, their muddy mix and a picture a second.",
 )
 @click.option(
     "--clips",
     type=click.IntRange(1, 100_000),
-    default=100,
-    show_default=True,
-    help="How many clips. Scenes differ much: the interval that is printed says what it is worth.",
+    help="How many clips. Scenes differ much: the interval that is printed says what it is worth. "
+    "[100, or all of a smaller --muddymix folder]",
 )
 @click.option(
     "--seed",
@@ -44,7 +51,7 @@ _FILE = click.Path(path_type=Path)
     type=click.FloatRange(1.0, 600.0),
     default=10.0,
     show_default=True,
-    help="Length of a clip; the published tables use 10 s.",
+    help="Length of a generated clip; the published tables use 10 s.",
 )
 @click.option("--model", type=_FILE, help="Bundle (folder or zip). [the one that comes along]")
 @click.option("--engine", default="auto", show_default=True, help="What runs it, as in `remix`.")
@@ -73,6 +80,12 @@ _FILE = click.Path(path_type=Path)
     show_default=True,
     help="What the tagger's first output is; KLD is defined on the softmax of logits.",
 )
+@click.option(
+    "--ib-model",
+    metavar="MODULE:NAME",
+    help="Also measure dIB with this ImageBind-like model of yours, called without arguments: see "
+    "the notes in semmix.metrics.dib. Needs the pictures of --muddymix.",
+)
 @click.option("--json", "json_path", type=_FILE, help="Also write every clip's numbers here.")
 @click.option(
     "--csv",
@@ -89,8 +102,9 @@ _FILE = click.Path(path_type=Path)
 @click.option("-y", "--overwrite", is_flag=True, help="Replace existing files.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no table.")
 def command(
-    stems: Path,
-    clips: int,
+    stems: Path | None,
+    muddymix: Path | None,
+    clips: int | None,
     seed: int,
     duration_s: float,
     model: Path | None,
@@ -100,52 +114,70 @@ def command(
     tagger: Path | None,
     tagger_rate: int | None,
     tagger_scores: Literal["logits", "probabilities"],
+    ib_model: str | None,
     json_path: Path | None,
     csv_path: Path | None,
     plot_path: Path | None,
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    """Measure a model on mixes made from a folder of stems.
+    """Measure a model on mixes whose right answer is known.
 
-    Each clip is a scene with a right mix and a spoiled one. The spoiled mix is remixed with the
-    scene's cues, without cues and with another scene's cues; the right mix is remixed too, to
-    see that it is left alone. The stream that users run does the work.
+    Each clip is a scene with a right mix and a spoiled one, made from a folder of stems or taken
+    from the Muddy Mix data set. The spoiled mix is remixed with the scene's cues, without cues
+    and with another scene's cues; the right mix is remixed too, to see that it is left alone.
+    The stream that users run does the work.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from semmix.bundle import Bundle
+    from semmix.metrics.dib import load_picture_sound_model
     from semmix.metrics.taggers import open_tagger
-    from semmix.training.clips import GeneratedClips
+    from semmix.training.clips import ClipSource, GeneratedClips
     from semmix.training.evaluate import evaluate
     from semmix.training.evaluate_plot import draw_png, require_matplotlib
     from semmix.training.evaluate_report import as_csv, as_dict
     from semmix.training.measures import Yardstick
+    from semmix.training.muddymix import MuddyMix
 
-    for path in (json_path, csv_path, plot_path):
-        if path is not None:
-            _check_target(path, overwrite)
+    if stems is not None and muddymix is not None:
+        raise UsageError(_ONE_SOURCE)
+    if ib_model is not None and muddymix is None:
+        raise UsageError("--ib-model compares sound with pictures: give them with --muddymix")
+    targets = [path for path in (json_path, csv_path, plot_path) if path is not None]
+    if len({path.absolute() for path in targets}) < len(targets):
+        raise UsageError("--json, --csv and --plot cannot write to one file: give each its own")
+    for path in targets:
+        _check_target(path, overwrite)
     if plot_path is not None:
         require_matplotlib()
     bundle = Bundle.default() if model is None else Bundle.load(model)
     rate_hz = bundle.spec.audio.sample_rate_hz
-    source = GeneratedClips(stems, rate_hz, seed, duration_s)
+    source: ClipSource
+    if stems is not None:
+        source = GeneratedClips(stems, rate_hz, seed, duration_s)
+    elif muddymix is not None:
+        source = MuddyMix(muddymix, rate_hz)
+    else:
+        raise UsageError(_ONE_SOURCE)
+    wanted = min(_CLIPS, source.count or _CLIPS) if clips is None else clips
     yardstick = Yardstick(
         rate_hz,
         tagger=None if tagger is None else open_tagger(tagger, tagger_rate, tagger_scores),
+        picture_sound=None if ib_model is None else load_picture_sound_model(ib_model),
     )
     remixer = _open(model, rate_hz, engine, threads)
     console = Console(stderr=True)
     columns = ("evaluating", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     hidden = quiet or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
-        task = bar.add_task("", total=clips)
+        task = bar.add_task("", total=wanted)
         result = evaluate(
             source,
             remixer,
             seed=seed,
-            clips=clips,
+            clips=wanted,
             yardstick=yardstick,
             ablate=ablate,
             on_clip=lambda done: bar.update(task, completed=done),
@@ -156,7 +188,8 @@ def command(
             "model_sha256": bundle.sha256,
             "engine": engine,
             "tagger": None if tagger is None else tagger.name,
-            "stems": source.name,
+            "ib_model": ib_model,
+            "source": source.name,
         }
         data = {**facts, **as_dict(result)}
         _save(json_path, (json.dumps(data, indent=1) + "\n").encode())

@@ -14,7 +14,7 @@ from semmix.training.evaluate_report import TITLES
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_PANEL_INCHES = (3.4, 4.2)
+_PANEL_HEIGHT_INCHES, _BOX_INCHES = 4.2, 0.68
 _AXES = {
     "mag": "MAG (x100)",
     "env": "ENV (x100)",
@@ -58,9 +58,10 @@ def draw_png(result: EvaluationResult, title: str) -> bytes:
 
     measures = (*result.distances, "balance_db", *_WITH_TARGET)
     columns = (len(measures) + 1) // 2
+    width_inches = (len(result.conditions) + 1) * _BOX_INCHES
     # A figure without pyplot: no window system and no global state.
     figure = Figure(
-        figsize=(columns * _PANEL_INCHES[0], 2 * _PANEL_INCHES[1]), layout="constrained"
+        figsize=(columns * width_inches, 2 * _PANEL_HEIGHT_INCHES), layout="constrained"
     )
     FigureCanvasAgg(figure)
     figure.suptitle(title)

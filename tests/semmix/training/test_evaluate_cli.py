@@ -161,5 +161,8 @@ def test_bad_stems_and_models_have_their_codes(model, stems, tmp_path, capsys):
     assert "speech" in capsys.readouterr().err
     assert run(tmp_path, stems) == 4
     assert run(model, stems, "--json", tmp_path / "no" / "such.json") == 2
+    same = tmp_path / "same"
+    assert run(model, stems, "--json", same, "--csv", same) == 2
+    assert not same.exists()
     assert run(model, stems, "--engine", "abacus") in (2, 5)
     assert "abacus" in capsys.readouterr().err
