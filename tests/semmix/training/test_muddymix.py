@@ -14,7 +14,8 @@ from semmix_rt.cli.root import main
 from semmix_rt.cues.explain import png_bytes
 from support_remix import make_bundle
 
-from semmix.cues.types import CUE_TYPES, CueType
+from semmix.cues.sheet import save_sheet
+from semmix.cues.types import CUE_TYPES, Cue, CueSegment, CueSheet, CueType
 from semmix.errors import MediaError
 from semmix.metrics import PUBLISHED_SCALE, mag
 from semmix.training.evaluate import evaluate
@@ -114,13 +115,8 @@ def test_a_cue_sheet_beside_the_sound_comes_first(root: Path, tmp_path: Path) ->
     shutil.copytree(root, tmp_path / "copy")
     folder = tmp_path / "copy" / "beta" / "sub_video" / "beta_007"
     shutil.rmtree(folder / "frames")
-    cues = {"scene": "The scene is a forest."}
-    sheet = {
-        "format": "semmix-cues",
-        "version": 1,
-        "segments": [{"start_s": 0.0, "end_s": 20.0, "cues": cues}],
-    }
-    (folder / "cues.json").write_text(json.dumps(sheet))
+    cues = {CueType.SCENE: Cue("The scene is a forest.", 1.0)}
+    save_sheet(CueSheet((CueSegment(0.0, 20.0, 5.0, cues),)), folder / "cues.json")
     clip = MuddyMix(tmp_path / "copy", RATE_HZ, by_name).clip(2)
     assert [(s.start_s, s.end_s) for s in clip.shots] == [(0.0, 10.0)]
     assert clip.shots[0].cues[CueType.SCENE] == "The scene is a forest."
