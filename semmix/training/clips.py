@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,8 @@ Float32 = NDArray[np.float32]
 
 MIN_DURATION_S = 1.0
 MAX_DURATION_S = 600.0
+
+_EXAMPLES_KEPT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,14 @@ class ClipSource(Protocol):
         """The clip with this number, from 0."""
         ...
 
+    def shots(self, index: int) -> tuple[Shot, ...]:
+        """The shots of a clip, without the work of reading its sound."""
+        ...
+
+    def situations(self, index: int) -> tuple[str, ...]:
+        """What a clip's shots show; clips that share none of it have different pictures."""
+        ...
+
 
 class GeneratedClips:
     """Endless clips from a stem folder, each determined by seed and number.
@@ -104,9 +115,19 @@ class GeneratedClips:
         self.duration_s = duration_s
         self.seed = seed
         library = StemLibrary(stems, sample_rate_hz)
-        self._generator = SceneGenerator(library, seed, duration_s, drop_cues=False)
+        generator = SceneGenerator(library, seed, duration_s, drop_cues=False)
+        # A clip is drawn again as the donor of the one before it: keep the last few.
+        self._example = lru_cache(maxsize=_EXAMPLES_KEPT)(generator.example)
 
     def clip(self, index: int) -> Clip:
         """The clip with this number."""
-        example = self._generator.example(index)
+        example = self._example(index)
         return Clip(str(index), example.mix, example.target, example.target_stems, example.shots)
+
+    def shots(self, index: int) -> tuple[Shot, ...]:
+        """The shots of a clip."""
+        return self._example(index).shots
+
+    def situations(self, index: int) -> tuple[str, ...]:
+        """Names of the situations in the mixing policy."""
+        return tuple(shot.situation for shot in self.shots(index))

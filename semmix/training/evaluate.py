@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import chain
 
 import numpy as np
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from semmix.cues.types import CUE_TYPES, Cue, CueSegment, CueType
 from semmix.errors import SemMixError, UsageError
-from semmix.training.clips import Clip, ClipSource
+from semmix.training.clips import ClipSource
 from semmix.training.measures import DISTANCES, Yardstick, readings
 from semmix.training.scenes import Shot
 
@@ -36,7 +35,6 @@ MAX_CLIPS = 100_000
 
 _DONORS = 200
 """Clips looked through for a picture that differs."""
-_CLIPS_KEPT = 8
 _RESAMPLES = 2_000
 
 
@@ -176,12 +174,10 @@ def evaluate(
     if not 1 <= clips <= most:
         raise UsageError(f"{clips} clips cannot be evaluated: ask for 1 to {most}")
     stick = yardstick or Yardstick(source.sample_rate_hz)
-    # A clip is drawn again as the donor of the one before it: keep the last few.
-    clip = lru_cache(maxsize=_CLIPS_KEPT)(source.clip)
     results = []
     for index in range(clips):
-        donor = _donor(index, clips, source.count, clip)
-        results.append(_measure_clip(index, donor, clip, remix, stick, ablate))
+        donor = _donor(index, clips, source)
+        results.append(_measure_clip(index, donor, source, remix, stick, ablate))
         if on_clip is not None:
             on_clip(index + 1)
     return EvaluationResult(
@@ -192,16 +188,16 @@ def evaluate(
 def _measure_clip(
     index: int,
     donor: int,
-    clip_of: Callable[[int], Clip],
+    source: ClipSource,
     remix: Remixer,
     stick: Yardstick,
     ablate: bool,
 ) -> ClipResult:
-    clip = clip_of(index)
+    clip = source.clip(index)
     cues = {
         "right": segments(clip.shots),
         "none": segments(clip.shots, lent=()),
-        "swapped": segments(clip.shots, lent=clip_of(donor).shots),
+        "swapped": segments(clip.shots, lent=source.shots(donor)),
     }
     if ablate:
         cues |= {name: segments(clip.shots, kinds=(kind,)) for name, kind in ALONE.items()}
@@ -214,7 +210,7 @@ def _measure_clip(
     return ClipResult(
         index=index,
         name=clip.name,
-        situations=tuple(shot.situation for shot in clip.shots),
+        situations=source.situations(index),
         donor=donor,
         measures=found,
         good=good,
@@ -222,16 +218,16 @@ def _measure_clip(
     )
 
 
-def _donor(index: int, clips: int, count: int | None, clip: Callable[[int], Clip]) -> int:
+def _donor(index: int, clips: int, source: ClipSource) -> int:
     """The next clip whose shots show none of this clip's situations.
 
     Goes round within the evaluated clips first, then on to clips that are not evaluated.
     """
-    shown = {shot.situation for shot in clip(index).shots}
+    shown = set(source.situations(index))
     within = [(index + step) % clips for step in range(1, min(clips, _DONORS))]
-    beyond = clips + _DONORS if count is None else min(clips + _DONORS, count)
+    beyond = clips + _DONORS if source.count is None else source.count
     for candidate in chain(within, range(clips, beyond)):
-        if shown.isdisjoint(shot.situation for shot in clip(candidate).shots):
+        if shown.isdisjoint(source.situations(candidate)):
             return candidate
     raise SemMixError(
         f"no clip with another picture than {', '.join(sorted(shown))} was found to lend its "

@@ -86,6 +86,7 @@ class MuddyMix:
         self.count: int | None = len(folders)
         self._folders = folders
         self._describe = describe or describe_still
+        self._shots: dict[int, tuple[Shot, ...]] = {}
 
     def clip(self, index: int) -> Clip:
         """The clip with this number.
@@ -95,24 +96,39 @@ class MuddyMix:
             CueSheetError: its cue sheet is not well formed.
         """
         folder = self._folders[index]
-        frames = _frames(folder)
         stems = None
         if (folder / "separated").is_dir():
             stems = np.stack([self._read(_stem(folder, names)) for names in STEM_FILES])
-        film = folder.parent.parent.name
-        sheet = folder / "cues.json"
-        if sheet.is_file():
-            shots = _shots_of_sheet(sheet, film)
-        else:
-            shots = shots_of_frames([self._describe(frame) for frame in frames], film)
         return Clip(
             name=folder.name,
             mix=self._read(folder / "remix_global" / "target_mix.wav"),
             target=self._read(_raw(folder)[0]),
             target_stems=stems,
-            shots=shots,
-            frames=tuple(frames),
+            shots=self.shots(index),
+            frames=tuple(_frames(folder)),
         )
+
+    def shots(self, index: int) -> tuple[Shot, ...]:
+        """The shots of a clip, read from its pictures once.
+
+        Raises:
+            MediaError: a picture cannot be decoded.
+            CueSheetError: its cue sheet is not well formed.
+        """
+        if index not in self._shots:
+            folder = self._folders[index]
+            (film,) = self.situations(index)
+            sheet = folder / "cues.json"
+            self._shots[index] = (
+                _shots_of_sheet(sheet, film)
+                if sheet.is_file()
+                else shots_of_frames([self._describe(f) for f in _frames(folder)], film)
+            )
+        return self._shots[index]
+
+    def situations(self, index: int) -> tuple[str, ...]:
+        """The clip's film: what clips of other films show is taken for another picture."""
+        return (self._folders[index].parent.parent.name,)
 
     def _read(self, path: Path) -> Float32:
         """The first ten seconds as mono `[N]`, shorter files followed by silence."""
