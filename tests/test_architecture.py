@@ -26,10 +26,12 @@ RULES = {
     "semmix": {"numpy"},
     "semmix.cues": {"numpy", "onnxruntime", "tokenizers"},
     "semmix.metrics": {"numpy", "soxr"},
+    "semmix.metrics.taggers": {"numpy", "soxr", "ai_edge_litert", "tflite_runtime"},
     "semmix.dsp": {"numpy", "soxr"},
     "semmix.nn": {"numpy", "torch", "safetensors"},
     "semmix.training": {
         *("numpy", "torch", "safetensors", "soundfile", "soxr", "click", "rich", "semmix_rt"),
+        "matplotlib",
     },
     "semmix_rt": {
         *("semmix", "numpy", "av", "soxr", "click", "rich", "platformdirs"),
@@ -47,12 +49,15 @@ RULES = {
 DOORS = {
     "semmix_export": ("semmix_rt.engines",),
     "semmix_calibration": ("semmix_rt.engines",),
-    "semmix.training": ("semmix_rt.engines", "semmix_rt.progress", "semmix_rt.remixer"),
+    "semmix.training": (
+        *("semmix_rt.engines", "semmix_rt.progress", "semmix_rt.remixer"),
+        "semmix_rt.cues.extract",
+    ),
 }
 # These start heavy libraries: only imported inside the functions that need them, wherever the
 # command line's root could meet the module.
 LAZY = {
-    "semmix": {"onnxruntime", "tokenizers"},
+    "semmix": {"onnxruntime", "tokenizers", "matplotlib", "ai_edge_litert", "tflite_runtime"},
     "semmix_rt.cli": {"av", "onnxruntime", "tokenizers", "rich", "soundfile", "soxr"},
     "semmix_rt.environment": {"av", "onnxruntime"},
     "semmix_rt.engines.registry": {"onnxruntime"},

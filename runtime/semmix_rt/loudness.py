@@ -16,7 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from semmix.dsp.loudness import gated_loudness_lufs, k_weighting
+from semmix.dsp.loudness import (
+    BLOCK_HOPS,
+    SHORT_TERM_HOPS,
+    gated_loudness_lufs,
+    k_weighting,
+    loudness_range_lu,
+    sliding_mean,
+)
 
 _SURROUND = frozenset({"BL", "BR", "BC", "SL", "SR", "SDL", "SDR", "TBL", "TBC", "TBR"})
 _LOW_FREQUENCY = frozenset({"LFE", "LFE2"})
@@ -139,10 +146,10 @@ class LoudnessMeter:
             self._measure(min(hops, self._batch_hops))
             hops -= self._batch_hops
         power = np.array(self._power)
-        integrated_lufs = gated_loudness_lufs(_sliding_mean(power, 4))
+        integrated_lufs = gated_loudness_lufs(sliding_mean(power, BLOCK_HOPS))
         return Loudness(
             integrated_lufs=integrated_lufs if math.isfinite(integrated_lufs) else None,
-            range_lu=_range_lu(_sliding_mean(power, 30)),
+            range_lu=loudness_range_lu(sliding_mean(power, SHORT_TERM_HOPS)),
             sample_peak_dbfs=20.0 * math.log10(self._peak) if self._peak > 0.0 else None,
         )
 
@@ -244,24 +251,6 @@ def _detrend(rows: NDArray[np.float32], ramp: NDArray[np.float32]) -> NDArray[np
 
 def _peak(samples: NDArray[np.float32]) -> float:
     return float(max(samples.max(), -samples.min())) if samples.size else 0.0
-
-
-def _sliding_mean(power: NDArray[np.float64], hops: int) -> NDArray[np.float64]:
-    """Mean over `hops` neighbours at every hop, `[N] -> [max(0, N - hops + 1)]`."""
-    if power.size < hops:
-        return np.zeros(0)
-    total = np.concatenate(([0.0], np.cumsum(power)))
-    return (total[hops:] - total[:-hops]) / hops
-
-
-def _range_lu(short_term_power: NDArray[np.float64]) -> float | None:
-    """Loudness range: 10th to 95th percentile of gated short-term loudness (EBU Tech 3342)."""
-    loud = short_term_power[short_term_power > 10.0 ** (-6.9309)]
-    if loud.size == 0:
-        return None
-    passed = loud[loud > loud.mean() * 0.01]
-    low, high = np.percentile(10.0 * np.log10(passed), [10.0, 95.0])
-    return float(high - low)
 
 
 def _next_smooth(size: int) -> int:

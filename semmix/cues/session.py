@@ -28,7 +28,7 @@ def cpu_session(path: Path) -> Any:
         import onnxruntime as ort
     except ImportError as exc:
         raise EngineError(
-            "ONNX Runtime is not installed, and cues need it: pip install 'semmix-rt[cpu]'"
+            "ONNX Runtime is not installed, and small models need it: pip install 'semmix-rt[cpu]'"
         ) from exc
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1

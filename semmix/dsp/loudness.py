@@ -1,4 +1,4 @@
-"""Loudness after ITU-R BS.1770-4, computed from STFT power.
+"""Loudness after ITU-R BS.1770-4 and loudness range after EBU Tech 3342, from K-weighted power.
 
 The K-weighting filters act as a weight on the power of each bin, so that whoever has the STFT
 already pays almost nothing for loudness.
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 SILENCE_LUFS = -70.0
 """The absolute gate of BS.1770: what lies below counts as silence."""
+BLOCK_HOPS, SHORT_TERM_HOPS = 4, 30
+"""Hops of 100 ms in a gating block (400 ms) and in a short-term window (3 s)."""
 
 
 def _biquad_power(
@@ -87,6 +89,32 @@ def gated_loudness_lufs(block_power: NDArray[np.float64]) -> float:
     return -0.691 + 10.0 * math.log10(float(passed.mean()))
 
 
+def loudness_range_lu(short_term_power: NDArray[np.float64]) -> float | None:
+    """Loudness range (EBU Tech 3342): 10th to 95th percentile of gated short-term loudness.
+
+    Args:
+        short_term_power: K-weighted power of 3 s windows, summed over channels, `[N]`.
+
+    Returns:
+        LU, or None where every window lies below the absolute gate of -70 LUFS.
+    """
+    loud = short_term_power[short_term_power > 10.0 ** ((SILENCE_LUFS + 0.691) / 10.0)]
+    if loud.size == 0:
+        return None
+    # The relative gate of the range lies 20 LU below the mean, not 10.
+    passed = loud[loud > loud.mean() * 0.01]
+    low, high = np.percentile(10.0 * np.log10(passed), [10.0, 95.0])
+    return float(high - low)
+
+
+def sliding_mean(power: NDArray[np.float64], hops: int) -> NDArray[np.float64]:
+    """Mean over `hops` neighbours at every hop, `[N] -> [max(0, N - hops + 1)]`."""
+    if power.size < hops:
+        return np.zeros(0)
+    total = np.concatenate(([0.0], np.cumsum(power)))
+    return (total[hops:] - total[:-hops]) / hops
+
+
 def integrated_loudness_lufs(
     spectrum: NDArray[np.complex64], sample_rate_hz: int, hop_samples: int
 ) -> float:
@@ -99,6 +127,4 @@ def integrated_loudness_lufs(
     step = max(1, round(0.1 * sample_rate_hz / hop_samples))
     if power.size < length:
         return gated_loudness_lufs(power.mean(keepdims=True) if power.size else power)
-    total = np.concatenate(([0.0], np.cumsum(power)))
-    blocks = (total[length:] - total[:-length]) / length
-    return gated_loudness_lufs(blocks[::step])
+    return gated_loudness_lufs(sliding_mean(power, length)[::step])

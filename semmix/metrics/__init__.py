@@ -1,8 +1,12 @@
-"""How far a remix stands from its target: MAG, ENV, W-dis, and the levels of stems."""
+"""How far a remix stands from its target, and the levels that an editor reads."""
 
+from semmix.metrics.dib import agreement, dib
 from semmix.metrics.env import env, hilbert_envelope
+from semmix.metrics.kld import kld
 from semmix.metrics.levels import LevelError, level_error_db, stem_gains_db
 from semmix.metrics.mag import mag
+from semmix.metrics.programme import ProgrammeLevels, programme_levels
+from semmix.metrics.si_sdr import si_sdr_db
 from semmix.metrics.signals import METRIC_RATE_HZ, PUBLISHED_SCALE, at_44100
 from semmix.metrics.wasserstein import wasserstein
 
@@ -10,11 +14,17 @@ __all__ = [
     "METRIC_RATE_HZ",
     "PUBLISHED_SCALE",
     "LevelError",
+    "ProgrammeLevels",
+    "agreement",
     "at_44100",
+    "dib",
     "env",
     "hilbert_envelope",
+    "kld",
     "level_error_db",
     "mag",
+    "programme_levels",
+    "si_sdr_db",
     "stem_gains_db",
     "wasserstein",
 ]

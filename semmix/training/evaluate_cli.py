@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -15,21 +16,28 @@ if TYPE_CHECKING:
     from semmix.training.evaluate import EvaluationResult, Remixer
 
 _FILE = click.Path(path_type=Path)
+_CLIPS = 100
+"""How many clips unless said otherwise."""
+_ONE_SOURCE = "clips come from --stems or --muddymix: give one of them"
 
 
 @click.command("evaluate", short_help="Measure a model on mixes made from stems.")
 @click.option(
     "--stems",
     type=_FILE,
-    required=True,
     help="Folder with speech/, music/ and effects/ that the model was not trained on.",
+)
+@click.option(
+    "--muddymix",
+    type=_FILE,
+    help="Instead of --stems: a folder in the layout of the Muddy Mix data set, clips of 10 s with "
+    "their right mix, their muddy mix and a picture a second.",
 )
 @click.option(
     "--clips",
     type=click.IntRange(1, 100_000),
-    default=100,
-    show_default=True,
-    help="How many clips. Scenes differ much: the interval that is printed says what it is worth.",
+    help="How many clips. Scenes differ much: the interval that is printed says what it is worth. "
+    "[100, or all of a smaller --muddymix folder]",
 )
 @click.option(
     "--seed",
@@ -43,62 +51,159 @@ _FILE = click.Path(path_type=Path)
     type=click.FloatRange(1.0, 600.0),
     default=10.0,
     show_default=True,
-    help="Length of a clip; the published tables use 10 s.",
+    help="Length of a generated clip; the published tables use 10 s.",
 )
 @click.option("--model", type=_FILE, help="Bundle (folder or zip). [the one that comes along]")
 @click.option("--engine", default="auto", show_default=True, help="What runs it, as in `remix`.")
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
+@click.option(
+    "--ablate",
+    is_flag=True,
+    help="Also remix with each cue type alone, to see which one carries how much: 10 remixes a "
+    "clip instead of 4.",
+)
+@click.option(
+    "--tagger",
+    type=_FILE,
+    help="Also measure KLD with this audio tagger (.onnx, or .tflite with ai-edge-litert); the "
+    "published numbers are those of PaSST, others compare only with themselves.",
+)
+@click.option(
+    "--tagger-rate",
+    type=click.IntRange(1_000, 384_000),
+    help="Sample rate in Hz the tagger was trained at. [what an .onnx file states]",
+)
+@click.option(
+    "--tagger-scores",
+    type=click.Choice(["logits", "probabilities"]),
+    default="logits",
+    show_default=True,
+    help="What the tagger's first output is; KLD is defined on the softmax of logits.",
+)
+@click.option(
+    "--ib-model",
+    metavar="MODULE:NAME",
+    help="Also measure dIB with this ImageBind-like model of yours, called without arguments: see "
+    "the notes in semmix.metrics.dib. Needs the pictures of --muddymix.",
+)
 @click.option("--json", "json_path", type=_FILE, help="Also write every clip's numbers here.")
-@click.option("-y", "--overwrite", is_flag=True, help="Replace an existing JSON file.")
+@click.option(
+    "--csv",
+    "csv_path",
+    type=_FILE,
+    help="Also write a table for spreadsheets here: one row a clip, one column a number.",
+)
+@click.option(
+    "--plot",
+    "plot_path",
+    type=_FILE,
+    help="Also draw every clip before and after as a PNG here (needs the extra `plots`).",
+)
+@click.option("-y", "--overwrite", is_flag=True, help="Replace existing files.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no table.")
 def command(
-    stems: Path,
-    clips: int,
+    stems: Path | None,
+    muddymix: Path | None,
+    clips: int | None,
     seed: int,
     duration_s: float,
     model: Path | None,
     engine: str,
     threads: int,
+    ablate: bool,
+    tagger: Path | None,
+    tagger_rate: int | None,
+    tagger_scores: Literal["logits", "probabilities"],
+    ib_model: str | None,
     json_path: Path | None,
+    csv_path: Path | None,
+    plot_path: Path | None,
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    """Measure a model on mixes made from a folder of stems.
+    """Measure a model on mixes whose right answer is known.
 
-    Each clip is a scene with a right mix and a spoiled one. The spoiled mix is remixed with the
-    scene's cues, without cues and with another scene's cues; the right mix is remixed too, to
-    see that it is left alone. The stream that users run does the work.
+    Each clip is a scene with a right mix and a spoiled one, made from a folder of stems or taken
+    from the Muddy Mix data set. The spoiled mix is remixed with the scene's cues, without cues
+    and with another scene's cues; the right mix is remixed too, to see that it is left alone.
+    The stream that users run does the work.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from semmix.bundle import Bundle
+    from semmix.metrics.dib import load_picture_sound_model
+    from semmix.metrics.taggers import open_tagger
+    from semmix.training.clips import ClipSource, GeneratedClips
     from semmix.training.evaluate import evaluate
+    from semmix.training.evaluate_plot import draw_png, require_matplotlib
+    from semmix.training.evaluate_report import as_csv, as_dict
+    from semmix.training.measures import Yardstick
+    from semmix.training.muddymix import MuddyMix
 
-    if json_path is not None:
-        _check_target(json_path, overwrite)
+    if stems is not None and muddymix is not None:
+        raise UsageError(_ONE_SOURCE)
+    if ib_model is not None and muddymix is None:
+        raise UsageError("--ib-model compares sound with pictures: give them with --muddymix")
+    targets = [path for path in (json_path, csv_path, plot_path) if path is not None]
+    if len({path.absolute() for path in targets}) < len(targets):
+        raise UsageError("--json, --csv and --plot cannot write to one file: give each its own")
+    for path in targets:
+        _check_target(path, overwrite)
+    if plot_path is not None:
+        require_matplotlib()
     bundle = Bundle.default() if model is None else Bundle.load(model)
     rate_hz = bundle.spec.audio.sample_rate_hz
+    source: ClipSource
+    if stems is not None:
+        source = GeneratedClips(stems, rate_hz, seed, duration_s)
+    elif muddymix is not None:
+        source = MuddyMix(muddymix, rate_hz)
+    else:
+        raise UsageError(_ONE_SOURCE)
+    wanted = min(_CLIPS, source.count or _CLIPS) if clips is None else clips
+    yardstick = Yardstick(
+        rate_hz,
+        tagger=None if tagger is None else open_tagger(tagger, tagger_rate, tagger_scores),
+        picture_sound=None if ib_model is None else load_picture_sound_model(ib_model),
+    )
     remixer = _open(model, rate_hz, engine, threads)
     console = Console(stderr=True)
     columns = ("evaluating", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     hidden = quiet or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
-        task = bar.add_task("", total=clips)
+        task = bar.add_task("", total=wanted)
         result = evaluate(
-            stems,
+            source,
             remixer,
-            rate_hz,
             seed=seed,
-            clips=clips,
-            duration_s=duration_s,
+            clips=wanted,
+            yardstick=yardstick,
+            ablate=ablate,
             on_clip=lambda done: bar.update(task, completed=done),
         )
     if json_path is not None:
-        facts = {"model": bundle.name, "model_sha256": bundle.sha256, "engine": engine}
-        _save(json_path, {**facts, "stems": stems.name, **as_dict(result)})
+        facts = {
+            "model": bundle.name,
+            "model_sha256": bundle.sha256,
+            "engine": engine,
+            "tagger": None if tagger is None else tagger.name,
+            "ib_model": ib_model,
+            "source": source.name,
+        }
+        data = {**facts, **as_dict(result)}
+        _save(json_path, (json.dumps(data, indent=1) + "\n").encode())
+    if csv_path is not None:
+        _save(csv_path, as_csv(result).encode())
+    title = (
+        f"{bundle.name}: {len(result.clips)} clips of {result.duration_s:g} s from {source.name}, "
+        f"seed {seed}"
+    )
+    if plot_path is not None:
+        _save(plot_path, draw_png(result, title))
     if not quiet:
-        _print(result, bundle.name)
+        click.echo(title)
+        print_tables(result)
 
 
 def _open(model: Path | None, rate_hz: int, engine: str, threads: int) -> Remixer:
@@ -117,63 +222,6 @@ def _open(model: Path | None, rate_hz: int, engine: str, threads: int) -> Remixe
     return remix
 
 
-def as_dict(result: EvaluationResult) -> dict[str, Any]:
-    """Plain values for JSON: settings, means, changes in percent, every clip. NaN is null."""
-    from semmix.training.evaluate import CONDITIONS, DISTANCES, MEASURE_NOTES, MEASURES
-
-    return {
-        "seed": result.seed,
-        "duration_s": result.duration_s,
-        "sample_rate_hz": result.sample_rate_hz,
-        "measures": dict(MEASURE_NOTES),
-        "mean": {
-            condition: {m: _number(result.mean(condition, m)) for m in MEASURES}
-            for condition in (*CONDITIONS, "good")
-        },
-        "change_percent": {
-            f"{condition} against {against}": {
-                m: _number(result.change_percent(condition, m, against)) for m in DISTANCES
-            }
-            for condition, against in _COMPARED
-        },
-        "interval_95_percent": {
-            f"{condition} against {against}": {
-                m: [_number(v) for v in result.interval_percent(condition, m, against)]
-                for m in DISTANCES
-            }
-            for condition, against in _COMPARED
-        },
-        "clips": [
-            {
-                "index": clip.index,
-                "situations": list(clip.situations),
-                "donor": clip.donor,
-                "measures": {
-                    condition: {m: _number(v) for m, v in values.items()}
-                    for condition, values in {**clip.measures, "good": clip.good}.items()
-                },
-            }
-            for clip in result.clips
-        ],
-    }
-
-
-_COMPARED = (("right", "input"), ("none", "input"), ("right", "none"), ("right", "swapped"))
-"""Which conditions are held against which."""
-
-_TITLES = {
-    "input": "spoiled mix",
-    "right": "right cues",
-    "none": "no cues",
-    "swapped": "swapped cues",
-    "good": "good mix in",
-}
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 6)
-
-
 def _check_target(path: Path, overwrite: bool) -> None:
     if path.is_dir() or not path.parent.is_dir():
         raise UsageError(f"{path} cannot be written: name a file in a folder that exists")
@@ -181,37 +229,75 @@ def _check_target(path: Path, overwrite: bool) -> None:
         raise UsageError(f"{path} exists: add --overwrite or choose another name")
 
 
-def _save(path: Path, data: dict[str, Any]) -> None:
+def _save(path: Path, data: bytes) -> None:
     from semmix.atomic import write_atomically
 
     try:
-        write_atomically(path, (json.dumps(data, indent=1) + "\n").encode())
+        write_atomically(path, data)
     except OSError as exc:
         raise UsageError(
             f"cannot write {path} ({exc.strerror}): choose a folder that is writable"
         ) from exc
 
 
-def _print(result: EvaluationResult, name: str) -> None:
-    """One row for each measure, one column for each condition, then the comparisons."""
+def print_tables(result: EvaluationResult) -> None:
+    """Measures by condition, readings beside the target's, comparisons, and the ablation."""
+    from semmix.training.evaluate import ALONE, CONDITIONS
+    from semmix.training.evaluate_report import TITLES, comparisons
+    from semmix.training.measures import READINGS
+
+    errors = [m for m in result.measures if m not in READINGS]
+    _print_table("lower is better", result, errors, (*CONDITIONS, "good"))
+    _print_table("readings", result, READINGS, ("target", *CONDITIONS, "good"))
+    for condition, against in comparisons(result):
+        if condition not in ALONE:
+            changes = (_change(result, condition, m, against) for m in result.distances)
+            click.echo(f"{TITLES[condition]} against {TITLES[against]}: {', '.join(changes)}")
+    if any(name in ALONE for name in result.conditions):
+        _print_ablation(result)
+
+
+def _print_table(
+    heading: str, result: EvaluationResult, rows: Sequence[str], columns: Sequence[str]
+) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    from semmix.training.evaluate import CONDITIONS, DISTANCES, MEASURES
+    from semmix.training.evaluate_report import TITLES
 
-    click.echo(f"{name}: {len(result.clips)} clips of {result.duration_s:g} s, seed {result.seed}")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("lower is better")
-    for condition in (*CONDITIONS, "good"):
-        table.add_column(_TITLES[condition], justify="right")
-    for measure in MEASURES:
-        means = (result.mean(condition, measure) for condition in (*CONDITIONS, "good"))
+    table.add_column(heading)
+    for condition in columns:
+        table.add_column(TITLES[condition], justify="right")
+    for measure in rows:
+        means = (result.mean(condition, measure) for condition in columns)
         table.add_row(measure, *("-" if math.isnan(m) else f"{m:.3f}" for m in means))
     Console().print(table)
-    for condition, against in _COMPARED:
-        changes = (_change(result, condition, m, against) for m in DISTANCES)
-        click.echo(f"{_TITLES[condition]} against {_TITLES[against]}: {', '.join(changes)}")
+
+
+def _print_ablation(result: EvaluationResult) -> None:
+    """How far each cue type alone brings the mix, between no cues and all of them."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from semmix.training.evaluate import ALONE
+    from semmix.training.evaluate_report import TITLES
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("against the spoiled mix")
+    for measure in result.distances:
+        table.add_column(f"{measure} %", justify="right")
+    table.add_column("balance_db", justify="right")
+    for condition in ("right", *ALONE, "none", "swapped"):
+        changes = (result.change_percent(condition, m) for m in result.distances)
+        table.add_row(
+            TITLES[condition],
+            *("-" if math.isnan(c) else f"{c:+.1f}" for c in changes),
+            f"{result.mean(condition, 'balance_db'):.3f}",
+        )
+    Console().print(table)
 
 
 def _change(result: EvaluationResult, condition: str, measure: str, against: str) -> str:

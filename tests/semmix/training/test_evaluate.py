@@ -10,28 +10,31 @@ import tolerances
 
 from semmix.cues.types import CUE_TYPES, CueSegment
 from semmix.errors import MediaError, UsageError
+from semmix.training.clips import GeneratedClips
 from semmix.training.evaluate import (
+    ALONE,
     CONDITIONS,
-    DISTANCES,
-    LEVELS,
-    MEASURE_NOTES,
-    MEASURES,
     ClipResult,
     EvaluationResult,
     evaluate,
 )
+from semmix.training.measures import DISTANCES, LEVELS, MEASURE_NOTES, READINGS
 from semmix.training.policy import STEMS
 from semmix.training.scenes import Example, SceneGenerator
 from semmix.training.stems import StemLibrary
 
 RATE_HZ = 16_000
 CLIPS, SEED, DURATION_S = 3, 2, 1.5
+MEASURES = (*DISTANCES, *LEVELS, *READINGS)
 Segments = Sequence[CueSegment]
 
 
 def run(stems: Path, remix: object, **changes: object) -> EvaluationResult:
+    """Evaluate generated clips; every number can be changed."""
     settings = {"seed": SEED, "clips": CLIPS, "duration_s": DURATION_S} | changes
-    return evaluate(stems, remix, RATE_HZ, **settings)  # type: ignore[arg-type]
+    duration_s = settings.pop("duration_s")
+    source = GeneratedClips(stems, RATE_HZ, settings["seed"], duration_s)  # type: ignore[arg-type]
+    return evaluate(source, remix, **settings)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +76,9 @@ def test_a_remixer_that_changes_nothing_repeats_the_numbers_of_the_input(
     result, _ = identity
     assert (result.seed, result.duration_s, result.sample_rate_hz) == (SEED, DURATION_S, RATE_HZ)
     assert [clip.index for clip in result.clips] == list(range(CLIPS))
-    assert set(MEASURE_NOTES) == set(MEASURES) == {*DISTANCES, *LEVELS}
+    assert result.measures == MEASURES
+    assert set(MEASURE_NOTES) >= set(MEASURES)
+    assert result.conditions == CONDITIONS
     for clip in result.clips:
         assert tuple(clip.measures) == CONDITIONS
         for condition in CONDITIONS:
@@ -205,6 +210,29 @@ def test_progress_is_told_after_each_clip(stems: Path) -> None:
     assert told == [1, 2]
 
 
+def test_an_ablation_adds_each_cue_type_alone(
+    stems: Path, identity: tuple[EvaluationResult, Listener], clips: list[Example]
+) -> None:
+    listener = Listener()
+    result = run(stems, listener, clips=2, ablate=True)
+    assert result.conditions == (*CONDITIONS, *ALONE)
+    assert [*ALONE.values()] == [*CUE_TYPES]
+    # What is not ablated stays what it was.
+    for found, plain in zip(result.clips, identity[0].clips, strict=False):
+        for condition in CONDITIONS:
+            assert repr(found.measures[condition]) == repr(plain.measures[condition])
+    calls = iter(listener.calls)
+    for clip in clips[:2]:
+        given = [next(calls) for _ in range(4 + len(ALONE))]
+        right = given[0][1]
+        for (mix, segments), kind in zip(given[3:-1], ALONE.values(), strict=True):
+            np.testing.assert_array_equal(mix, clip.mix)
+            for segment, whole in zip(segments, right, strict=True):
+                assert [t for t in CUE_TYPES if segment.cue(t).known] == [kind]
+                assert segment.cue(kind) == whole.cue(kind)
+        np.testing.assert_array_equal(given[-1][0], clip.target)
+
+
 # --- Refusals -------------------------------------------------------------------------------------
 
 
@@ -258,6 +286,7 @@ def result_of(*mags: tuple[float, float, float]) -> EvaluationResult:
     clips = [
         ClipResult(
             index=i,
+            name=str(i),
             situations=("drama",),
             donor=0,
             measures={
@@ -267,6 +296,7 @@ def result_of(*mags: tuple[float, float, float]) -> EvaluationResult:
                 "swapped": unknown,
             },
             good=unknown | {"mag": good},
+            target={},
         )
         for i, (before, after, good) in enumerate(mags)
     ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -89,10 +92,77 @@ def test_an_existing_json_file_stays(model, stems, tmp_path, capsys):
     assert json.loads(path.read_text())["model"] == "tiny"
 
 
+def test_the_csv_has_a_row_for_each_clip_and_the_numbers_of_the_json(model, stems, tmp_path):
+    table, numbers = tmp_path / "clips.csv", tmp_path / "clips.json"
+    assert run(model, stems, "--json", numbers, "--csv", table, "-q") == 0
+    with table.open(newline="", encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    clips = json.loads(numbers.read_text())["clips"]
+    assert [int(row["index"]) for row in rows] == [clip["index"] for clip in clips]
+    checked = 0
+    for row, clip in zip(rows, clips, strict=True):
+        assert row["situations"].split() == clip["situations"]
+        for condition, values in clip["measures"].items():
+            for measure, value in values.items():
+                cell = row[f"{condition}_{measure}"]
+                assert (float(cell) if cell else None) == value
+                checked += 1
+    assert checked > 2 * 5 * 10
+
+
+def test_the_plot_is_a_readable_picture(model, stems, tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "picture.png"
+    assert run(model, stems, "--plot", path, "-q") == 0
+    (picture,) = (f.to_ndarray(format="rgb24") for f in av.open(str(path)).decode(video=0))
+    height, width, _ = picture.shape
+    assert width > 1000
+    assert height > 700
+    # Points, boxes and words on white, in more than the black of an empty frame.
+    inked = np.any(picture < 200, axis=2).mean()
+    assert 0.01 < inked < 0.5
+    assert len(np.unique(picture.reshape(-1, 3) // 64, axis=0)) > 8
+
+
+def test_without_matplotlib_the_plot_is_refused_before_the_work(
+    model, stems, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    path = tmp_path / "picture.png"
+    assert run(model, stems, "--plot", path, "--json", tmp_path / "numbers.json") == 2
+    assert "pip install 'semmix-rt[plots]'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_ablation_shows_each_cue_type_alone(model, stems, tmp_path, capsys):
+    path = tmp_path / "numbers.json"
+    assert run(model, stems, "--clips", 1, "--ablate", "--json", path) == 0
+    shown = capsys.readouterr().out
+    data = json.loads(path.read_text())
+    for name in ("appearance", "emotion", "camera_focus", "tone", "scene", "sound"):
+        change = data["change_percent"][f"only_{name} against input"]["mag"]
+        assert f"only_{name} against none" in data["change_percent"]
+        (row,) = (line for line in shown.splitlines() if f"only {name.replace('_', ' ')}" in line)
+        assert f"{change:+.1f}" in row
+
+
+def test_readings_stand_beside_those_of_the_target(model, stems, tmp_path, capsys):
+    path = tmp_path / "numbers.json"
+    assert run(model, stems, "--json", path) == 0
+    data = json.loads(path.read_text())
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if "integrated_lufs" in line)
+    expected = [data["mean"][c]["integrated_lufs"] for c in ("target", "input", "right")]
+    assert [float(cell) for cell in row.split()[1:4]] == pytest.approx(expected, abs=6e-4)
+    assert "mag" not in data["mean"]["target"]
+
+
 def test_bad_stems_and_models_have_their_codes(model, stems, tmp_path, capsys):
     assert run(model, tmp_path) == 3
     assert "speech" in capsys.readouterr().err
     assert run(tmp_path, stems) == 4
     assert run(model, stems, "--json", tmp_path / "no" / "such.json") == 2
+    same = tmp_path / "same"
+    assert run(model, stems, "--json", same, "--csv", same) == 2
+    assert not same.exists()
     assert run(model, stems, "--engine", "abacus") in (2, 5)
     assert "abacus" in capsys.readouterr().err

@@ -7,15 +7,17 @@ import math
 import numpy as np
 import pytest
 
-from semmix.training.evaluate import CONDITIONS, MEASURES, ClipResult, EvaluationResult
+from semmix.training.evaluate import CONDITIONS, ClipResult, EvaluationResult
+from semmix.training.measures import DISTANCES
 
 
 def result(before: np.ndarray, after: np.ndarray) -> EvaluationResult:
     clips = []
     for index, (b, a) in enumerate(zip(before, after, strict=True)):
-        values = {c: dict.fromkeys(MEASURES, float(a)) for c in CONDITIONS}
-        values["input"] = dict.fromkeys(MEASURES, float(b))
-        clips.append(ClipResult(index, ("dialogue",), 0, values, dict.fromkeys(MEASURES, 0.0)))
+        values = {c: dict.fromkeys(DISTANCES, float(a)) for c in CONDITIONS}
+        values["input"] = dict.fromkeys(DISTANCES, float(b))
+        good = dict.fromkeys(DISTANCES, 0.0)
+        clips.append(ClipResult(index, str(index), ("dialogue",), 0, values, good, {}))
     return EvaluationResult(tuple(clips), seed=1, duration_s=10.0, sample_rate_hz=48_000)
 
 
