@@ -13,11 +13,15 @@ import click
 from semmix.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from semmix.training.evaluate import EvaluationResult, Remixer
 
 _FILE = click.Path(path_type=Path)
 _CLIPS = 100
 """How many clips unless said otherwise."""
+_FILE_COLUMNS = 160
+"""Width of tables where no terminal has one: none is cut."""
 _ONE_SOURCE = "clips come from --stems or --muddymix: give one of them"
 
 
@@ -261,7 +265,6 @@ def _print_table(
     heading: str, result: EvaluationResult, rows: Sequence[str], columns: Sequence[str]
 ) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     from semmix.training.evaluate_report import TITLES
@@ -273,13 +276,12 @@ def _print_table(
     for measure in rows:
         means = (result.mean(condition, measure) for condition in columns)
         table.add_row(measure, *("-" if math.isnan(m) else f"{m:.3f}" for m in means))
-    Console().print(table)
+    _print(table)
 
 
 def _print_ablation(result: EvaluationResult) -> None:
     """How far each cue type alone brings the mix, between no cues and all of them."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     from semmix.training.evaluate import ALONE
@@ -297,7 +299,17 @@ def _print_ablation(result: EvaluationResult) -> None:
             *("-" if math.isnan(c) else f"{c:+.1f}" for c in changes),
             f"{result.mean(condition, 'balance_db'):.3f}",
         )
-    Console().print(table)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    """Show a table whole: rich takes 80 columns where there is no terminal, and cuts."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = _FILE_COLUMNS
+    console.print(table)
 
 
 def _change(result: EvaluationResult, condition: str, measure: str, against: str) -> str:
