@@ -171,7 +171,8 @@ def test_dib_hears_the_pictures_of_the_clip(root: Path) -> None:
 def test_other_rates_channels_and_lengths_are_brought_to_ten_seconds(tmp_path: Path) -> None:
     folder = make_clip(tmp_path / "m", "alpha", 1, rate_hz=8_000)
     path = folder / "audio_raw" / "alpha.wav"
-    mono, rate_hz = soundfile.read(path)
+    rate_hz = 8_000
+    mono = 0.3 * np.sin(2 * np.pi * 440.0 * np.arange(10 * rate_hz) / rate_hz)
     stereo = np.stack([1.5 * mono, 0.5 * mono], axis=1)[: 7 * rate_hz]
     soundfile.write(path, stereo, rate_hz, subtype="FLOAT")
     clip = MuddyMix(tmp_path / "m", RATE_HZ, by_name).clip(0)
