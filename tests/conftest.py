@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from semmix_rt.environment import provider_states
 from support_engine import bundle_parts
+from support_lvlm import write_tiny_lvlm
 
 from semmix.bundle import Bundle, write_bundle
 
@@ -43,3 +44,10 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A bundle of the tiny seeded model; tests that change it take a copy."""
     folder: Path = tmp_path_factory.mktemp("bundles") / "tiny"
     return write_bundle(folder, **bundle_parts())  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def tiny_lvlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random vision language model; tests that change it take a copy."""
+    pytest.importorskip("transformers", reason="needs transformers, from the extra lvlm")
+    return write_tiny_lvlm(tmp_path_factory.mktemp("lvlm") / "tiny")

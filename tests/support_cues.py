@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from semmix_rt.cues.extract import Described
 from semmix_rt.cues.keyframes import Keyframe
 
 from semmix.cues.types import Cue, CueType
@@ -16,6 +17,12 @@ class ShotCounter:
         self.identifier = identifier
         self.seen: list[float] = []
         self._same = same
+
+    def read(self, keyframes: Iterator[Keyframe]) -> Iterator[Described]:
+        return ((keyframe, self.describe(keyframe)) for keyframe in keyframes)
+
+    def doubts(self) -> str:
+        return ""
 
     def describe(self, keyframe: Keyframe) -> Mapping[CueType, Cue]:
         self.seen.append(keyframe.time_s)

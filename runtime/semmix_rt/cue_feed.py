@@ -18,6 +18,7 @@ from semmix.specs import ModelSpec
 from semmix_rt.ahead import Ahead
 from semmix_rt.cues.cache import CueCache
 from semmix_rt.cues.extract import SegmentSource
+from semmix_rt.cues.sources import CueSource, open_extractor
 from semmix_rt.report import CueReport
 
 Embedding = NDArray[np.float32]
@@ -74,6 +75,7 @@ class CueFeed:
         spec: ModelSpec,
         *,
         sheet: CueSheet | Path | None = None,
+        reader: CueSource | None = None,
         has_picture: bool = True,
         cache: bool = True,
     ) -> None:
@@ -83,11 +85,13 @@ class CueFeed:
             path: the film.
             spec: of the model that takes the embeddings.
             sheet: cues to use instead of the film's, as an object or the path of one.
+            reader: what reads the picture, the bundled models if not given.
             has_picture: the film has a moving picture; without one there are no segments.
             cache: use and keep what was read from a film before.
 
         Raises:
             CueSheetError: the sheet cannot be read or breaks the rules.
+            SemMixError: the reader is none, see `open_extractor`.
         """
         self._path = path
         self._spec = spec
@@ -95,6 +99,8 @@ class CueFeed:
         self._sheet = load_sheet(sheet) if isinstance(sheet, Path) else sheet
         self._has_picture = has_picture
         self._cache = CueCache() if cache else None
+        read = sheet is None and has_picture
+        self._extractor = open_extractor(reader or CueSource(), cache=cache) if read else None
         self._source: SegmentSource | None = None
         # A film has thousands of segments and few sentences, whose embeddings they share.
         self._rows: dict[str | None, Embedding] = {None: np.zeros(spec.embedding_dim, np.float32)}
@@ -102,6 +108,11 @@ class CueFeed:
         self._segments = 0
         self._cue_s = self._unknown_s = 0.0
         self._ahead = Ahead(self._prepare(), _SEGMENTS_AHEAD, "semmix-cues")
+
+    @property
+    def doubts(self) -> str:
+        """What reading the picture fell short of so far, in one sentence; empty where nothing."""
+        return "" if self._source is None else self._source.doubts
 
     @property
     def waited_s(self) -> float:
@@ -157,7 +168,7 @@ class CueFeed:
         elif not self._has_picture:
             segments = ()
         else:
-            self._source = SegmentSource(self._path, cache=self._cache or False)
+            self._source = self._open()
             segments = self._source.sheet().segments if self._source.from_cache else None
         for segment in segments or ():
             self._count(segment)
@@ -189,13 +200,16 @@ class CueFeed:
             return
         if not self._has_picture:
             return
-        self._source = source = SegmentSource(self._path, cache=self._cache or False)
+        self._source = source = self._open()
         stored = self._stored(source)
         self._rows.update(stored or {})
         yield from self._embedded(source.segments())
         rows = [row for text, row in self._rows.items() if text is not None]
         if self._cache is not None and stored is None and rows:
             self._cache.store_embeddings(source.key, self._encoder_key, np.stack(rows)[:, None])
+
+    def _open(self) -> SegmentSource:
+        return SegmentSource(self._path, extractor=self._extractor, cache=self._cache or False)
 
     def _embedded(
         self, segments: Iterable[CueSegment]

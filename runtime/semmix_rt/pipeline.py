@@ -16,6 +16,7 @@ from semmix.bundle import Bundle
 from semmix.cues.types import CueSheet
 from semmix.errors import EngineError, UsageError
 from semmix_rt.cue_feed import CueFeed
+from semmix_rt.cues.sources import EMBEDDED, CueSource
 from semmix_rt.engines.registry import open_engine
 from semmix_rt.loudness import Loudness, LoudnessMeter, layout_weights
 from semmix_rt.media.containers import container_for
@@ -95,6 +96,7 @@ def remix(
     max_gain_db: float | None = None,
     programme_lufs: float | None = None,
     cues: str | Path | CueSheet | None = None,
+    cues_from: str | CueSource = EMBEDDED,
     model: str | Path | None = None,
     engine: str = "auto",
     threads: int | None = None,
@@ -121,6 +123,7 @@ def remix(
         programme_lufs: integrated loudness of the whole programme, where `input` is an excerpt;
             None to measure `input`.
         cues: a cue sheet to follow instead of the picture.
+        cues_from: what reads the picture, as a name such as `lvlm:folder` or with its options.
         model: folder or zip of a model bundle; None for the one that comes with the package.
         engine: inference engine, `auto`, `ort`, `torch`, ...
         threads: CPU threads of the engine; None for 1, since decoding, cues and encoding
@@ -150,6 +153,11 @@ def remix(
     report_path = None if report is None else Path(report)
     check_settings(amount, max_gain_db, programme_lufs)
     sheet = Path(cues) if isinstance(cues, str) else cues
+    reader = CueSource(cues_from) if isinstance(cues_from, str) else cues_from
+    if sheet is not None and reader != CueSource():
+        raise UsageError(
+            f"cues cannot come from a sheet and from {reader.name}: leave out one of the two"
+        )
 
     clock = StageClock()
     tell = _Teller(progress)
@@ -173,6 +181,7 @@ def remix(
                 source,
                 bundle.spec,
                 sheet=sheet,
+                reader=reader,
                 has_picture=bool(transfer.info.video_streams),
                 cache=cache,
             )
@@ -403,6 +412,8 @@ def _check_sync(summary: TransferSummary, place: SyncProbe) -> SyncReport:
 
 def _cue_warnings(feed: CueFeed, transfer: Transfer) -> list[str]:
     cues = feed.report()
+    if feed.doubts:
+        return [feed.doubts]
     if cues.source == "sheet":
         return (
             [] if cues.segments != 0 else ["the cue sheet has no segments: no cue guided the mix"]

@@ -172,6 +172,14 @@ def sheet_from_dict(data: object) -> CueSheet:
     )
 
 
+def has_control_character(text: str) -> bool:
+    """Whether a text cannot be a sentence of a sheet.
+
+    Control characters would reach terminals, and lone surrogates cannot be saved again.
+    """
+    return any(unicodedata.category(c) in ("Cc", "Cs") for c in text)
+
+
 def _segment(item: object, where: str) -> CueSegment:
     fields = _mapping(item, where, required={"start_s", "end_s", "cues"}, optional={"keyframe_s"})
     start_s = _time(fields["start_s"], f"{where}.start_s")
@@ -244,8 +252,7 @@ def _text(value: object, where: str, *, empty: bool = False) -> str:
         _fail(where, f"must be text, not {_kind(value)}")
     if len(value) > MAX_TEXT_CHARS:
         _fail(where, f"has {len(value)} characters, more than {MAX_TEXT_CHARS}")
-    # Control characters would reach terminals and lone surrogates cannot be saved again.
-    if any(unicodedata.category(c) in ("Cc", "Cs") for c in value):
+    if has_control_character(value):
         _fail(where, "holds a control character: write one line of plain text")
     text = value.strip()
     if not text and not empty:

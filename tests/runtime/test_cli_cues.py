@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from semmix_rt.cli.cues import command
 from semmix_rt.cli.root import main
 from semmix_rt.cues import extract
-from semmix_rt.cues.explain import clock, png_bytes
+from semmix_rt.cues.explain import clock
+from semmix_rt.cues.png import png_bytes
 from support_cues import ShotCounter
 from support_picture import film_frames, write_film
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from semmix.errors import MediaError, UsageError
+from semmix_rt.cli.cue_options import cue_source_options
 
 if TYPE_CHECKING:
     from semmix.cues.types import CueSegment, CueSheet
     from semmix_rt.cues.extract import SegmentSource
+    from semmix_rt.cues.sources import CueSource
 
     Shown = Callable[[Iterable[CueSegment]], Iterator[CueSegment]]
 
@@ -38,8 +40,10 @@ if TYPE_CHECKING:
 @click.option(
     "--explain",
     type=click.Path(path_type=Path),
-    help="Also write an HTML page with every keyframe beside its cues (reads them anew).",
+    help="Also write an HTML page with every keyframe beside its cues, to judge them by (looks at "
+    "the picture anew).",
 )
+@cue_source_options(short_names=True)
 @click.option("--quiet", is_flag=True, help="No listing and no progress.")
 def command(
     video: Path,
@@ -49,6 +53,12 @@ def command(
     no_cache: bool,
     max_interval_s: float,
     explain: Path | None,
+    cues_from: str,
+    cues_url: str | None,
+    cues_prompts: str | None,
+    cues_device: str | None,
+    cues_dtype: str | None,
+    cues_batch: int | None,
     quiet: bool,
 ) -> None:
     """Read the visual cues of VIDEO into a cue sheet.
@@ -58,7 +68,10 @@ def command(
     if output is None and not as_json:
         output = video.with_suffix(".cues.json")
     _check_targets(video, [p for p in (output, explain) if p is not None], overwrite)
-    sheet, page = _extract(video, no_cache, max_interval_s, explain is not None, quiet)
+    from semmix_rt.cues.sources import CueSource
+
+    reader = CueSource(cues_from, cues_prompts, cues_url, cues_device, cues_dtype, cues_batch)
+    sheet, page = _extract(video, reader, no_cache, max_interval_s, explain is not None, quiet)
     _write(sheet, output, page, explain)
     _show(sheet, output, explain, as_json, quiet)
 
@@ -79,15 +92,22 @@ def _check_targets(video: Path, targets: list[Path], overwrite: bool) -> None:
 
 
 def _extract(
-    video: Path, no_cache: bool, max_interval_s: float, explain: bool, quiet: bool
+    video: Path,
+    reader: CueSource,
+    no_cache: bool,
+    max_interval_s: float,
+    explain: bool,
+    quiet: bool,
 ) -> tuple[CueSheet, str]:
     """The sheet, and the page's HTML or an empty string."""
     from semmix_rt.cues.explain import explain_page, explain_row
     from semmix_rt.cues.extract import SegmentSource
     from semmix_rt.cues.keyframes import KeyframeOptions
+    from semmix_rt.cues.sources import open_extractor
 
     source = SegmentSource(
         video,
+        extractor=open_extractor(reader, cache=not no_cache),
         cache=not no_cache,
         options=KeyframeOptions(max_interval_s=max_interval_s),
         refresh=explain,
@@ -122,6 +142,8 @@ def _show(
 ) -> None:
     from semmix.cues.sheet import dump_sheet
 
+    if "doubts" in sheet.meta:
+        click.echo(f"warning: {sheet.meta['doubts']}", err=True)
     if as_json:
         click.echo(dump_sheet(sheet), nl=False)
     elif not quiet:

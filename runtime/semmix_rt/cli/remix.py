@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from semmix_rt.cli.cue_options import cue_source_options
+
 if TYPE_CHECKING:
     from semmix_rt.pipeline import RemixResult
 
@@ -61,6 +63,7 @@ def _bit_rate(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     help="Follow this cue sheet instead of the picture, such as one that `semmix-rt cues` wrote "
     "and you edited.",
 )
+@cue_source_options(short_names=False)
 @click.option(
     "--model",
     type=_FILE,
@@ -117,6 +120,12 @@ def command(
     max_gain_db: float | None,
     programme_lufs: float | None,
     cues: Path | None,
+    cues_from: str,
+    cues_url: str | None,
+    cues_prompts: str | None,
+    cues_device: str | None,
+    cues_dtype: str | None,
+    cues_batch: int | None,
     model: Path | None,
     engine: str,
     threads: int | None,
@@ -135,9 +144,11 @@ def command(
     The picture, subtitles, chapters and other sounds are copied bit for bit. The output appears
     only when it is complete and checked; Ctrl-C leaves nothing behind.
     """
+    from semmix_rt.cues.sources import CueSource
     from semmix_rt.pipeline import remix
     from semmix_rt.progress import ProgressBar
 
+    reader = CueSource(cues_from, cues_prompts, cues_url, cues_device, cues_dtype, cues_batch)
     with ExitStack() as stack:
         bar = None
         if not quiet and not dry_run:
@@ -149,6 +160,7 @@ def command(
             max_gain_db=max_gain_db,
             programme_lufs=programme_lufs,
             cues=cues,
+            cues_from=reader,
             model=model,
             engine=engine,
             threads=threads,

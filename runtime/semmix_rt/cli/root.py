@@ -48,6 +48,7 @@ _EXTRAS = {
     "onnxscript": "export",
     "onnxruntime": "cpu",
     "transformers": "lvlm",
+    "huggingface_hub": "lvlm",
     "tensorrt": "tensorrt",
 }
 

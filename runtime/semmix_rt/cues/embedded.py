@@ -7,6 +7,7 @@ of stays unknown, and the mask network was trained to do without it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -81,6 +82,14 @@ class EmbeddedExtractor:
     def default(cls) -> EmbeddedExtractor:
         """The extractor with the bundled models."""
         return cls()
+
+    def read(self, keyframes: Iterator[Keyframe]) -> Iterator[tuple[Keyframe, dict[CueType, Cue]]]:
+        """Each keyframe with its cues, one at a time."""
+        return ((keyframe, self.describe(keyframe)) for keyframe in keyframes)
+
+    def doubts(self) -> str:
+        """None: what these models do not know is unknown to them in every run."""
+        return ""
 
     def describe(self, keyframe: Keyframe) -> dict[CueType, Cue]:
         """Six cues for a keyframe; unknown where nothing can be told.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 
 from semmix.cues.types import CUE_TYPES, UNKNOWN, Cue, CueType
 from semmix_rt.cues.keyframes import Keyframe
+from semmix_rt.cues.png import png_bytes
 
 _THUMBNAIL_PX = 256
 
@@ -77,21 +76,6 @@ def clock(time_s: float) -> str:
     hours, minutes = divmod(minutes, 60)
     seconds = f"{tenths // 10:02d}.{tenths % 10}"
     return f"{hours}:{minutes:02d}:{seconds}" if hours else f"{minutes}:{seconds}"
-
-
-def png_bytes(image: NDArray[np.uint8]) -> bytes:
-    """Encode uint8 RGB `[H, W, 3]` as PNG (ISO/IEC 15948), rows with the Sub filter."""
-    height, width, _ = image.shape
-    rows = np.zeros((height, 1 + width * 3), np.uint8)
-    rows[:, 0] = 1
-    rows[:, 1:4] = image[:, 0]
-    rows[:, 4:] = (image[:, 1:] - image[:, :-1]).reshape(height, -1)
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 6)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in chunks
-    )
 
 
 def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -14,17 +14,29 @@ from semmix_rt.cues.cache import CueCache, cue_key
 from semmix_rt.cues.keyframes import Keyframe, KeyframeOptions, iter_keyframes
 from semmix_rt.cues.picture import index_picture
 
+Described = tuple[Keyframe, Mapping[CueType, Cue]]
+
 
 class Extractor(Protocol):
-    """What reads cues from a keyframe."""
+    """What reads cues from keyframes."""
 
     @property
     def identifier(self) -> str:
         """Name that changes whenever the same picture would give other cues."""
         ...
 
-    def describe(self, keyframe: Keyframe) -> Mapping[CueType, Cue]:
-        """The cues of one keyframe; a missing type is unknown."""
+    def read(self, keyframes: Iterator[Keyframe]) -> Iterator[Described]:
+        """Each keyframe with its cues, in order; a missing type is unknown.
+
+        An extractor may take some keyframes ahead, so as to read them together.
+        """
+        ...
+
+    def doubts(self) -> str:
+        """What the last reading fell short of, in one sentence; empty where nothing is.
+
+        A reading with doubts is not kept: another run may do better.
+        """
         ...
 
 
@@ -98,7 +110,7 @@ class SegmentSource:
 
         They cover the picture without gaps; neighbours with the same cues are one segment of
         up to 20 s.
-        When the last one was taken, all are written to the cache.
+        When the last one was taken, all are written to the cache, unless there are doubts.
 
         Args:
             watch: is given every keyframe and its cues as they are read; not called for
@@ -114,7 +126,7 @@ class SegmentSource:
         for segment in _merge(self._read(watch)):
             done.append(segment)
             yield segment
-        if self._cache is not None and done:
+        if self._cache is not None and done and not self.doubts:
             self._cache.store_cues(self.key, self.as_sheet(done))
 
     def sheet(self) -> CueSheet:
@@ -124,6 +136,11 @@ class SegmentSource:
             MediaError: no frame can be decoded.
         """
         return self._sheet or self.as_sheet(list(self.segments()))
+
+    @property
+    def doubts(self) -> str:
+        """What the reading fell short of, see `Extractor.doubts`; what is cached has none."""
+        return "" if self.from_cache else self._extractor.doubts()
 
     def _load(self) -> CueSheet | None:
         if self._cache is None:
@@ -138,10 +155,10 @@ class SegmentSource:
         """One segment for each keyframe."""
         if self._index is None:
             return
-        for keyframe in iter_keyframes(
+        keyframes = iter_keyframes(
             self._path, self._options, index=self._index, threads=self._threads
-        ):
-            cues = self._extractor.describe(keyframe)
+        )
+        for keyframe, cues in self._extractor.read(keyframes):
             if watch is not None:
                 watch(keyframe, cues)
             # Sheets have no time before zero, where some files' first frames lie.
@@ -151,8 +168,9 @@ class SegmentSource:
                 yield CueSegment(start_s, end_s, start_s, _rounded(cues))
 
     def as_sheet(self, segments: list[CueSegment]) -> CueSheet:
-        """Segments of this film with what read them."""
-        return CueSheet(tuple(segments), self.extractor, self.picture_hash)
+        """Segments of this film with what read them, and with its doubts."""
+        meta = {"doubts": self.doubts} if self.doubts else {}
+        return CueSheet(tuple(segments), self.extractor, self.picture_hash, meta)
 
 
 def iter_segments(

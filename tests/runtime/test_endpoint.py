@@ -1,0 +1,191 @@
+"""An OpenAI-compatible server as the model, with a fake one on this machine."""
+
+from __future__ import annotations
+
+import io
+import json
+from base64 import b64decode
+
+import av
+import numpy as np
+import pytest
+from semmix_rt.cues.endpoint import (
+    KEY_VARIABLE,
+    MAX_ATTEMPTS,
+    MAX_RESPONSE_BYTES,
+    EndpointChat,
+)
+from support_lvlm import Server, completion, endpoint
+
+from semmix.cues.chat import MAX_NEW_TOKENS, Talk
+from semmix.errors import EngineError, UsageError
+
+IMAGE = np.random.default_rng(1).integers(0, 256, (6, 9, 3)).astype(np.uint8)
+TALK = Talk(IMAGE, ("What is there?",))
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    monkeypatch.setenv("no_proxy", "*")
+    with endpoint() as seen:
+        yield seen
+
+
+def chat(server: Server, **settings):
+    waits: list[float] = []
+    return EndpointChat("toy", server.url, sleep=waits.append, **settings), waits
+
+
+def test_a_talk_travels_whole(server):
+    server.say("A rabbit.")
+    model, _ = chat(server)
+    assert model.answer([Talk(IMAGE, ("Q", "A", "Again"))]) == ["A rabbit."]
+    ((path, headers, body),) = server.requests
+    assert path == "/v1/chat/completions"
+    assert "Authorization" not in headers
+    assert (body["model"], body["temperature"], body["max_tokens"]) == ("toy", 0, MAX_NEW_TOKENS)
+    assert [m["role"] for m in body["messages"]] == ["user", "assistant", "user"]
+    picture, text = body["messages"][0]["content"]
+    assert text == {"type": "text", "text": "Q"}
+    assert [m["content"] for m in body["messages"][1:]] == ["A", "Again"]
+    head, data = picture["image_url"]["url"].split(",")
+    assert head == "data:image/png;base64"
+    with av.open(io.BytesIO(b64decode(data))) as container:
+        np.testing.assert_array_equal(next(container.decode(video=0)).to_ndarray(), IMAGE)
+
+
+def test_the_key_comes_from_the_environment_alone(server, monkeypatch):
+    server.say("x")
+    monkeypatch.setenv(KEY_VARIABLE, "secret-1")
+    model, _ = chat(server)
+    model.answer([TALK])
+    assert server.requests[0][1]["Authorization"] == "Bearer secret-1"
+    assert "secret-1" not in model.identifier
+    monkeypatch.setenv(KEY_VARIABLE, "secret\n1")
+    with pytest.raises(UsageError, match=KEY_VARIABLE):
+        chat(server)
+
+
+def test_a_key_never_travels_in_clear(monkeypatch):
+    monkeypatch.setenv(KEY_VARIABLE, "secret-1")
+    with pytest.raises(UsageError, match="unencrypted") as caught:
+        EndpointChat("toy", "http://example.org/v1")
+    assert "secret-1" not in str(caught.value)
+    EndpointChat("toy", "https://example.org/v1")
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_busy_server_is_asked_again(server, status):
+    busy = (status, {"Retry-After": "7"}, b"")
+    server.replies = [busy, (status, {}, b""), (200, {}, completion("x"))]
+    model, waits = chat(server)
+    assert model.answer([TALK]) == ["x"]
+    assert waits == [7.0, 2.0]
+    assert len(server.requests) == 3
+
+
+def test_there_is_an_end_to_asking_and_to_waiting(server):
+    server.replies = [(429, {"Retry-After": "86400"}, b'{"error": {"message": "quota\\u001b"}}')]
+    model, waits = chat(server)
+    with pytest.raises(EngineError, match=rf"429 \(quota.*{MAX_ATTEMPTS} times") as caught:
+        model.answer([TALK])
+    assert str(caught.value).isprintable()
+    assert len(server.requests) == MAX_ATTEMPTS
+    assert waits == [30.0] * (MAX_ATTEMPTS - 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [(401, KEY_VARIABLE), (403, KEY_VARIABLE), (404, "--cues-url"), (400, "pictures")],
+)
+def test_a_refusal_is_final_and_says_what_to_do(server, status, remedy):
+    server.replies = [(status, {}, b"not json")]
+    model, waits = chat(server)
+    with pytest.raises(EngineError, match=str(status)) as caught:
+        model.answer([TALK])
+    assert remedy in str(caught.value)
+    assert (len(server.requests), waits) == (1, [])
+
+
+def test_redirects_are_not_followed(server):
+    with endpoint() as other:
+        other.say("x")
+        server.replies = [(307, {"Location": f"{other.url}/chat/completions"}, b"")]
+        model, _ = chat(server)
+        with pytest.raises(EngineError, match="redirects"):
+            model.answer([TALK])
+        assert other.requests == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"<html>", b"[]", b'{"choices": []}', b'{"choices": [{"message": 3}]}'),
+        b"[" * 100_000,
+        b"\xff\xfe",
+    ],
+)
+def test_what_is_no_completion_is_an_error(server, body):
+    server.replies = [(200, {}, body)]
+    model, _ = chat(server)
+    with pytest.raises(EngineError, match="chat completion"):
+        model.answer([TALK])
+
+
+def test_a_declined_answer_is_empty(server):
+    server.replies = [(200, {}, completion(None))]
+    assert chat(server)[0].answer([TALK]) == [""]
+
+
+def test_answers_have_a_largest_size(server):
+    server.replies = [(200, {}, json.dumps("x" * MAX_RESPONSE_BYTES).encode())]
+    with pytest.raises(EngineError, match="more than 1 MiB"):
+        chat(server)[0].answer([TALK])
+
+
+@pytest.mark.parametrize("pause_s", [0.06, 5.0])
+def test_a_silent_or_dripping_server_times_out(server, pause_s):
+    """Each byte of 100 comes in time, or none does."""
+    server.say("x" * 100)
+    server.pause_s = pause_s
+    model, _ = chat(server, timeout_s=0.5)
+    with pytest.raises(EngineError, match="cannot be asked"):
+        model.answer([TALK])
+
+
+def test_nobody_listening_is_one_sentence():
+    with endpoint() as gone:
+        url = gone.url
+    model = EndpointChat("toy", url)
+    with pytest.raises(EngineError, match="check that the server runs"):
+        model.answer([TALK])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "localhost:8000", "ftp://x/v1", "http://", "http://x:y/v1", "file:///etc/passwd"),
+        *("http://x y/v1", "http://x/v1\r\nA: b", "http://me:pw@x/v1", "http://@x/v1"),
+        *("http://x/v1?key=1", "http://x/#a", "http://x/" + "a" * 200, "http://[::1/v1"),
+    ],
+)
+def test_odd_addresses_are_refused(url):
+    with pytest.raises(UsageError):
+        EndpointChat("toy", url)
+
+
+@pytest.mark.parametrize("model", ["", "a\nb", "x" * 101])
+def test_odd_names_are_refused(model):
+    with pytest.raises(UsageError):
+        EndpointChat(model, "http://localhost/v1")
+
+
+def test_the_identifier_names_model_and_server():
+    names = {
+        EndpointChat(model, url).identifier
+        for model in ("a", "b")
+        for url in ("http://localhost:1/v1", "http://localhost:2/v1/", "https://localhost:2/v2")
+    }
+    assert len(names) == 6
+    assert EndpointChat("a", "http://h:1/v1/").identifier == "a@h:1/v1"
