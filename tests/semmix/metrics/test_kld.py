@@ -8,12 +8,17 @@ import types
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import tolerances
-from onnx import TensorProto, helper, numpy_helper
 from scipy.special import softmax as scipy_softmax
 from scipy.stats import entropy
+from support_tagger import (
+    WINDOW,
+    expected_distribution,
+    linear_tagger,
+    linear_tflite,
+    weights,
+)
 
 from semmix.errors import EngineError, ModelFormatError, UsageError
 from semmix.metrics import kld
@@ -21,7 +26,6 @@ from semmix.metrics.kld import PROBABILITY_FLOOR, softmax
 from semmix.metrics.taggers import open_tagger
 
 RATE_HZ = 8_000
-CLASSES, WINDOW = 5, 400
 
 
 def distribution(seed: int, size: int = 527) -> np.ndarray:
@@ -66,43 +70,6 @@ def test_what_is_no_distribution_is_refused() -> None:
 
 
 # --- Taggers --------------------------------------------------------------------------------------
-
-
-def weights() -> np.ndarray:
-    return np.random.default_rng(65).standard_normal((WINDOW, CLASSES)).astype(np.float32)
-
-
-def linear_tagger(path: Path, shape: list[object], **metadata: str) -> Path:
-    """Scores that are a linear map of 400 samples, averaged where more come in."""
-    nodes = [
-        helper.make_node("Reshape", ["wave", "rows"], ["frames"]),
-        helper.make_node("MatMul", ["frames", "weights"], ["scores"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "tagger",
-        [helper.make_tensor_value_info("wave", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, CLASSES])],
-        [
-            numpy_helper.from_array(weights(), "weights"),
-            numpy_helper.from_array(np.array([-1, WINDOW], np.int64), "rows"),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-    model.ir_version = 9
-    helper.set_model_props(model, metadata)
-    onnx.save(model, str(path))
-    return path
-
-
-def expected_distribution(signal: np.ndarray) -> np.ndarray:
-    """The same tagger in NumPy: windows of 400, the last one filled up and weighed by length."""
-    total = np.zeros(CLASSES)
-    for start in range(0, signal.size, WINDOW):
-        part = signal[start : start + WINDOW]
-        window = np.concatenate([part, np.zeros(WINDOW - part.size)])
-        total += part.size * scipy_softmax(window @ weights().astype(np.float64))
-    return total / signal.size
 
 
 def noise(samples: int) -> np.ndarray:
@@ -230,6 +197,21 @@ def test_a_tflite_tagger_hears_the_same(tmp_path, monkeypatch) -> None:
     path.write_bytes(b"junk")
     with pytest.raises(ModelFormatError, match="no flatbuffer"):
         open_tagger(path, RATE_HZ)
+
+
+@pytest.mark.parametrize("samples", [90, WINDOW, 3 * WINDOW + 90])
+def test_a_tflite_file_hears_the_same_through_litert(tmp_path, samples) -> None:
+    pytest.importorskip("ai_edge_litert", reason="runs a TFLite file: pip install ai-edge-litert")
+    tagger = open_tagger(linear_tflite(tmp_path / "t.tflite"), RATE_HZ)
+    assert tagger.window_samples == WINDOW
+    np.testing.assert_allclose(
+        tagger.distribution(noise(samples), RATE_HZ),
+        expected_distribution(noise(samples)),
+        atol=tolerances.PROBABILITY_FLOAT32,
+    )
+    (tmp_path / "broken.tflite").write_bytes(b"junk")
+    with pytest.raises(ModelFormatError, match="cannot be loaded"):
+        open_tagger(tmp_path / "broken.tflite", RATE_HZ)
 
 
 def test_without_litert_a_sentence_says_so(tmp_path, monkeypatch) -> None:

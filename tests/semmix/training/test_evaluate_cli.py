@@ -11,8 +11,10 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from scipy.stats import entropy
 from semmix_rt.cli.root import main
 from support_remix import make_bundle
+from support_tagger import WINDOW, expected_distribution, linear_tagger
 
 from semmix.metrics import mag
 
@@ -144,6 +146,29 @@ def test_an_ablation_shows_each_cue_type_alone(model, stems, tmp_path, capsys):
         assert f"only_{name} against none" in data["change_percent"]
         (row,) = (line for line in shown.splitlines() if f"only {name.replace('_', ' ')}" in line)
         assert f"{change:+.1f}" in row
+
+
+def test_a_tagger_adds_kld_to_every_condition(model, stems, tmp_path, capsys):
+    from semmix.training.scenes import SceneGenerator
+    from semmix.training.stems import StemLibrary
+
+    tagger, path = linear_tagger(tmp_path / "tagger.onnx", [1, WINDOW]), tmp_path / "numbers.json"
+    more = ("--clips", 1, "--tagger", tagger, "--json", path)
+    assert run(model, stems, *more) == 2
+    assert "--tagger-rate" in capsys.readouterr().err
+    assert run(model, stems, *more, "--tagger-rate", 48_000) == 0
+    assert "kld" in capsys.readouterr().out
+    data = json.loads(path.read_text())
+    example = SceneGenerator(StemLibrary(stems, 48_000), 1, 2.0, drop_cues=False).example(0)
+    wanted, found = (expected_distribution(x) for x in (example.target, example.mix))
+    floored = found + 1e-6
+    expected = entropy(wanted, floored) - np.log(floored.sum())
+    (clip,) = data["clips"]
+    assert clip["measures"]["input"]["kld"] == pytest.approx(100.0 * expected, rel=1e-3, abs=1e-4)
+    assert {c for c, values in clip["measures"].items() if "kld" in values} == {
+        *("input", "right", "none", "swapped", "good")
+    }
+    assert data["tagger"] == "tagger.onnx"
 
 
 def test_readings_stand_beside_those_of_the_target(model, stems, tmp_path, capsys):
