@@ -147,6 +147,7 @@ def write_tiny_lvlm(folder: Path, seed: int = 1) -> Path:
             bos_token="<s>",
             eos_token="</s>",
             additional_special_tokens=["<image>"],
+            model_input_names=["input_ids", "attention_mask"],
         ),
         patch_size=14,
         vision_feature_select_strategy="default",

@@ -17,7 +17,16 @@ from semmix_rt.loudness import Loudness
 SCHEMA = "semmix-rt.report"
 SCHEMA_VERSION = 1
 
-_PACKAGES = ("numpy", "av", "soxr", "tokenizers", "onnxruntime", "onnxruntime-gpu", "torch")
+_PACKAGES = (
+    "numpy",
+    "av",
+    "soxr",
+    "tokenizers",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "torch",
+    "transformers",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,8 @@ def _cue(
     value = fields[cue_type]
     seen: object = None
     if isinstance(value, dict):
-        value, seen = value.get("text"), value.get("seen")
+        seen = value.get("seen")
+        value = value.get("text")
     if value is None:
         return UNKNOWN
     if not isinstance(value, str):

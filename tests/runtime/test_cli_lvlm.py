@@ -58,6 +58,7 @@ def test_a_random_model_knows_nothing_and_that_is_said(clip, tiny_lvlm, capsys, 
     assert pictures >= 4
     assert f"about {pictures} of {pictures} pictures" in sheet.meta["doubts"]
     assert page.read_text(encoding="utf-8").count('class="unknown"') == 6 * pictures
+    assert "could not be used in full" in page.read_text(encoding="utf-8")
     assert "Loading" not in err
 
 

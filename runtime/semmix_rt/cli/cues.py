@@ -118,7 +118,8 @@ def _extract(
     watch = (lambda frame, cues: rows.append(explain_row(frame, cues))) if explain else None
     with _progress(source, video.name, quiet) as shown:
         sheet = source.as_sheet(list(shown(source.segments(watch))))
-    return sheet, explain_page(video.name, source.extractor, rows) if explain else ""
+    page = explain_page(video.name, source.extractor, rows, source.doubts)
+    return sheet, page if explain else ""
 
 
 def _write(sheet: CueSheet, output: Path | None, page: str, explain: Path | None) -> None:

@@ -30,13 +30,14 @@ dt { opacity: .75; } dd { margin: 0; } dd.number { text-align: right; }
 """
 
 
-def explain_page(title: str, extractor: str, rows: Iterable[str]) -> str:
+def explain_page(title: str, extractor: str, rows: Iterable[str], doubts: str = "") -> str:
     """The whole page as HTML that needs no other file.
 
     Args:
         title: name of the film.
         extractor: identifier of what read the cues.
         rows: from `explain_row`, in order of time.
+        doubts: what the reading fell short of, a sentence; empty where nothing.
     """
     head = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Cues of {escape(title)}'
@@ -44,6 +45,8 @@ def explain_page(title: str, extractor: str, rows: Iterable[str]) -> str:
         f"{_STYLE}</style><h1>Cues of {escape(title)}</h1><p>Read by {escape(extractor)}. "
         "Numbers are confidences from 0 to 1.</p>\n"
     )
+    if doubts:
+        head += f"<p>Note: {escape(doubts)}.</p>\n"
     return head + "".join(rows) + "</html>\n"
 
 

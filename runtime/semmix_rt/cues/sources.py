@@ -12,9 +12,9 @@ from importlib.metadata import entry_points
 from semmix.cues.chat import VisionChat
 from semmix.cues.prompts import REGIMES, Regime
 from semmix.errors import EngineError, UsageError
+from semmix_rt.cues import extract
 from semmix_rt.cues.asked import AskingExtractor
 from semmix_rt.cues.cache import CueCache
-from semmix_rt.cues.extract import Extractor, default_extractor
 
 GROUP = "semmix_rt.vision_chats"
 EMBEDDED = "embedded"
@@ -42,7 +42,7 @@ class CueSource:
     batch: int | None = None
 
 
-def open_extractor(source: CueSource, *, cache: bool = True) -> Extractor:
+def open_extractor(source: CueSource, *, cache: bool = True) -> extract.Extractor:
     """Open what a source names; models load when they meet the first picture.
 
     Args:
@@ -57,7 +57,7 @@ def open_extractor(source: CueSource, *, cache: bool = True) -> Extractor:
     kind, _, model = source.name.partition(":")
     if source.name == EMBEDDED:
         _refuse(source, "prompts", "url", "device", "dtype", "batch")
-        return default_extractor()
+        return extract.default_extractor()
     if kind not in ("lvlm", "openai") or not model:
         raise UsageError(
             f"cues cannot come from {source.name!r}: choose embedded, lvlm:MODEL (a folder or hub "
