@@ -6,7 +6,7 @@ They are saved in the bundle, and the runtime takes every constant from there.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from semmix.errors import ModelFormatError
 
@@ -107,6 +107,8 @@ class ModelSpec:
     text_encoder: str
     state: tuple[StateSpec, ...]
 
+    kind: ClassVar[str] = "stream"
+
     @property
     def latency_samples(self) -> int:
         """Worst-case algorithmic delay of the stream, in samples at the model's rate.
@@ -196,3 +198,138 @@ class ModelSpec:
                 "the model spec asks for an absurd state size, gain or loudness: the bundle is "
                 "damaged, export the model again"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSpec:
+    """What the runtime must know to feed a network that hears whole windows, channel by channel.
+
+    Such a network takes a window's waveform beside its magnitudes, and returns a waveform beside
+    its mask. The spectrum is that of Hybrid Demucs (VisAH, section 2): periodic Hann, magnitudes
+    as they are, no Nyquist row, a frame for each begun hop. A stream is cut into overlapping
+    windows [edge | kept | edge]; what the network makes of the edges is thrown away, and kept
+    parts cross-fade where they overlap.
+
+    Attributes:
+        name: preset or checkpoint name, such as `base`.
+        n_fft: length of the transform.
+        hop_samples: from frame to frame, a quarter of it.
+        window_samples: length N of a window, fixed in the graph.
+        stride_samples: from window to window, a multiple of the hop, so that windows share frames.
+        edge_samples: sound at either end of a window that the network hears and nobody else.
+        context: what the context vectors are: `text`, `vision` or `none`.
+        context_dim: width of a context vector, 0 for a network without context.
+        context_vectors: how many a window takes, at equal distances from its start on; 0 likewise.
+        token_dim: width of an encoded context vector, 0 likewise.
+        text_encoder: name of the encoder whose vectors the weights were trained with, for people.
+    """
+
+    name: str
+    audio: AudioSpec
+    n_fft: int
+    hop_samples: int
+    window_samples: int
+    stride_samples: int
+    edge_samples: int
+    context: str
+    context_dim: int
+    context_vectors: int
+    token_dim: int
+    text_encoder: str
+
+    kind: ClassVar[str] = "window"
+
+    @property
+    def bins(self) -> int:
+        """Rows F of the spectrum: the one at half the sample rate is left out."""
+        return self.n_fft // 2
+
+    @property
+    def frames(self) -> int:
+        """Frames T of a window."""
+        return -(-self.window_samples // self.hop_samples)
+
+    @property
+    def fade_samples(self) -> int:
+        """Length of the cross-fade between the kept parts of neighbours."""
+        return self.window_samples - 2 * self.edge_samples - self.stride_samples
+
+    @property
+    def latency_samples(self) -> int:
+        """Worst-case delay of the stream, at the model's rate: a window, and proof of a next one.
+
+        Where the sound ends, the last window is moved to end with it; so a window runs only when
+        it is known not to be the last.
+        """
+        return self.window_samples + 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Any) -> WindowSpec:
+        """Rebuild a spec from `to_dict` output.
+
+        Raises:
+            ModelFormatError: a field is missing, unknown, or of a wrong kind or range.
+        """
+        expected = {f.name for f in fields(cls)}
+        if not isinstance(data, dict) or set(data) != expected:
+            got = sorted(data) if isinstance(data, dict) else type(data).__name__
+            raise ModelFormatError(
+                f"the model spec has the fields {got}, expected {sorted(expected)}: "
+                "import the model again with this version"
+            )
+        try:
+            spec = cls(**{**data, "audio": AudioSpec(**data["audio"])})
+        except TypeError as exc:
+            raise ModelFormatError(
+                f"the model spec cannot be read ({exc}): import the model again"
+            ) from exc
+        spec.check()
+        return spec
+
+    def check(self) -> None:
+        """Refuse numbers no model of ours can have.
+
+        Raises:
+            ModelFormatError: a size is not an integer in a sane range, or sizes contradict.
+        """
+        vectors = self.context != "none"
+        limits = {
+            "sample_rate_hz": (self.audio.sample_rate_hz, 8_000, 384_000),
+            "n_fft": (self.n_fft, 64, 65_536),
+            "hop_samples": (self.hop_samples, 1, 32_768),
+            "window_samples": (self.window_samples, 64, 1 << 25),
+            "edge_samples": (self.edge_samples, 0, 1 << 24),
+            "stride_samples": (self.stride_samples, 1, 1 << 25),
+            "context_dim": (self.context_dim, vectors, 65_536 * vectors),
+            "context_vectors": (self.context_vectors, vectors, 4_096 * vectors),
+            "token_dim": (self.token_dim, vectors, 65_536 * vectors),
+        }
+        for label, (value, low, high) in limits.items():
+            if type(value) is not int or not low <= value <= high:
+                raise ModelFormatError(
+                    f"the model spec's {label} is {value!r}, outside {int(low)}..{high}: "
+                    "the bundle is damaged, import the model again"
+                )
+        texts = (self.name, self.context, self.text_encoder)
+        if not all(isinstance(text, str) for text in texts) or self.context not in CONTEXTS:
+            raise ModelFormatError(
+                f"the model spec's context is {self.context!r}, not one of {', '.join(CONTEXTS)}, "
+                "or a name is no text: import the model again"
+            )
+        hop_fits = self.n_fft == 4 * self.hop_samples and self.n_fft <= self.window_samples
+        fades = 1 <= self.fade_samples <= self.stride_samples
+        if not hop_fits or self.stride_samples % self.hop_samples or not fades:
+            raise ModelFormatError(
+                "the model spec's hop, stride and edges do not tile its window: "
+                "the bundle is damaged, import the model again"
+            )
+
+
+CONTEXTS = ("text", "vision", "none")
+"""Kinds of context vectors."""
+
+Spec = ModelSpec | WindowSpec

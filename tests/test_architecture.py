@@ -29,6 +29,7 @@ RULES = {
     "semmix.metrics.taggers": {"numpy", "soxr", "ai_edge_litert", "tflite_runtime"},
     "semmix.dsp": {"numpy", "soxr"},
     "semmix.nn": {"numpy", "torch", "safetensors"},
+    "semmix.encoders": {"numpy", "transformers"},
     "semmix.lvlm": {"numpy", "torch", "transformers", "huggingface_hub", "PIL"},
     "semmix.training": {
         *("numpy", "torch", "safetensors", "soundfile", "soxr", "click", "rich", "semmix_rt"),
@@ -63,7 +64,8 @@ LAZY = {
     "semmix_rt.environment": {"av", "onnxruntime"},
     "semmix_rt.engines.registry": {"onnxruntime"},
     "semmix_rt": {"torch"},
-    # Cached cues must not start what read them.
+    # Cached cues must not start what read them, nor what made vectors of them.
+    "semmix.encoders": {"torch", "transformers"},
     "semmix.lvlm": {"torch", "transformers", "huggingface_hub", "PIL"},
 }
 

@@ -166,3 +166,14 @@ and four times oversampling may miss a crest by 0.17 dB at 20 kHz."""
 
 SI_SDR_DB = 1e-6
 """SI-SDR from another formula in float64: 1 - r^2 loses digits as r nears 1."""
+
+WINDOW_FLOAT32 = 1e-3
+"""A window through the whole base network by NumPy's transforms against PyTorch's, as a share of
+the result's standard deviation: lively layers multiply the transforms' round-off."""
+
+WINDOW_SNR_DB = 60.0
+"""ONNX Runtime against PyTorch eager on windows of sound: what an import promises; 100 dB is
+usual."""
+
+BFLOAT16_REL = 0.05
+"""A small network whose weights were rounded to eight bits of mantissa, run in float32."""

@@ -37,6 +37,16 @@ def snr_db(reference: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     return min(200.0, 10.0 * float(np.log10(signal / noise + 1e-30)))
 
 
+def versions() -> dict[str, str]:
+    """What took part in an export."""
+    return {
+        "semmix-rt": semmix.__version__,
+        "torch": torch.__version__,
+        "onnx": onnx.__version__,
+        "onnxruntime": onnxruntime.__version__,
+    }
+
+
 def export_bundle(
     checkpoint: Checkpoint,
     path: Path,
@@ -70,12 +80,7 @@ def export_bundle(
     facts = {
         "config": config,
         "training": {"step": checkpoint.step, **checkpoint.settings},
-        "versions": {
-            "semmix-rt": semmix.__version__,
-            "torch": torch.__version__,
-            "onnx": onnx.__version__,
-            "onnxruntime": onnxruntime.__version__,
-        },
+        "versions": versions(),
         **(provenance or {}),
     }
     weights = {k: v.contiguous() for k, v in network.state_dict().items()}

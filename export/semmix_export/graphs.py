@@ -66,7 +66,7 @@ def export_context(network: EdgeSemMix, path: Path) -> None:
     """Write `context.onnx`: `embeddings [N, K, E]` to `tokens [N, K, D]`."""
     spec = network.config.spec()
     example = torch.zeros(3, len(spec.cue_types), spec.embedding_dim)
-    _export(
+    write_graph(
         _Context(network),
         (example,),
         path,
@@ -82,7 +82,7 @@ def export_highlighter(network: EdgeSemMix, path: Path) -> None:
     inputs = example_inputs(spec, batch=3)
     names = [s.name for s in spec.state]
     batch = {0: torch.export.Dim("batch", min=1, max=256)}
-    _export(
+    write_graph(
         _Highlighter(network),
         (
             inputs["spectrum"],
@@ -102,7 +102,7 @@ def export_highlighter(network: EdgeSemMix, path: Path) -> None:
     )
 
 
-def _export(
+def write_graph(
     module: nn.Module,
     arguments: tuple[object, ...],
     path: Path,
@@ -110,8 +110,11 @@ def _export(
     outputs: list[str],
     dynamic_shapes: dict[str, object],
 ) -> None:
+    """Export a module with its weights into one ONNX file, and nothing of this machine."""
     # Says eight times that torchvision is missing, which nothing here needs.
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
+    # Says for each split of attention heads that it stays as it is.
+    logging.getLogger("onnxscript.optimizer._constant_folding").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # The exporter warns about its own deprecated internals, not about the model.
         warnings.simplefilter("ignore")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +28,43 @@ Embedding = NDArray[np.float32]
 _SEGMENTS_AHEAD = 4096
 
 
+class SegmentEmbedder(Protocol):
+    """Turns what a segment says into a model's vectors.
+
+    Attributes:
+        dim: width E of a vector.
+        key: names what vectors depend on besides the segment's cues.
+    """
+
+    dim: int
+    key: str
+
+    def sentences(self, segment: CueSegment) -> list[str | None]:
+        """The K texts that become vectors, None where nothing is known."""
+        ...
+
+    def __call__(self, segment: CueSegment) -> Embedding:
+        """Vectors of those texts, float32 `[K, E]`, zeros where unknown."""
+        ...
+
+
 class CueEmbedder:
-    """Embeds segments with the text encoder that a model was trained with, opened on first use."""
+    """Embeds segments with the text encoder that a model was trained with, opened on first use.
+
+    Attributes:
+        dim, key: see `SegmentEmbedder`.
+    """
 
     def __init__(self, spec: ModelSpec) -> None:
         """Embed in the order of `spec.cue_types`."""
+        self.dim = spec.embedding_dim
+        self.key = f"{spec.text_encoder} {' '.join(spec.cue_types)}"
         self._spec = spec
         self._encoder: TextEncoder | None = None
+
+    def sentences(self, segment: CueSegment) -> list[str | None]:
+        """A segment's sentences in the model's order of cue types, None where unknown."""
+        return [segment.cue(CueType(name)).text for name in self._spec.cue_types]
 
     def __call__(self, segment: CueSegment) -> Embedding:
         """Embeddings of one segment's cues, float32 `[K, E]`, zeros where unknown.
@@ -72,7 +103,7 @@ class CueFeed:
     def __init__(
         self,
         path: Path,
-        spec: ModelSpec,
+        embedder: SegmentEmbedder,
         *,
         sheet: CueSheet | Path | None = None,
         reader: CueSource | None = None,
@@ -83,7 +114,7 @@ class CueFeed:
 
         Args:
             path: the film.
-            spec: of the model that takes the embeddings.
+            embedder: makes the model's vectors, in the thread.
             sheet: cues to use instead of the film's, as an object or the path of one.
             reader: what reads the picture, the bundled models if not given.
             has_picture: the film has a moving picture; without one there are no segments.
@@ -94,7 +125,7 @@ class CueFeed:
             SemMixError: the reader is none, see `open_extractor`.
         """
         self._path = path
-        self._spec = spec
+        self._embedder = embedder
         self._sheet_path = None if sheet is None or isinstance(sheet, CueSheet) else Path(sheet)
         self._sheet = load_sheet(sheet) if isinstance(sheet, Path) else sheet
         self._has_picture = has_picture
@@ -103,7 +134,7 @@ class CueFeed:
         self._extractor = open_extractor(reader or CueSource(), cache=cache) if read else None
         self._source: SegmentSource | None = None
         # A film has thousands of segments and few sentences, whose embeddings they share.
-        self._rows: dict[str | None, Embedding] = {None: np.zeros(spec.embedding_dim, np.float32)}
+        self._rows: dict[str | None, Embedding] = {None: np.zeros(embedder.dim, np.float32)}
         self._embeddings: dict[float, Embedding] = {}
         self._segments = 0
         self._cue_s = self._unknown_s = 0.0
@@ -206,7 +237,7 @@ class CueFeed:
         yield from self._embedded(source.segments())
         rows = [row for text, row in self._rows.items() if text is not None]
         if self._cache is not None and stored is None and rows:
-            self._cache.store_embeddings(source.key, self._encoder_key, np.stack(rows)[:, None])
+            self._cache.store_embeddings(source.key, self._embedder.key, np.stack(rows)[:, None])
 
     def _open(self) -> SegmentSource:
         return SegmentSource(self._path, extractor=self._extractor, cache=self._cache or False)
@@ -214,12 +245,11 @@ class CueFeed:
     def _embedded(
         self, segments: Iterable[CueSegment]
     ) -> Iterator[tuple[CueSegment, list[Embedding]]]:
-        """Segments, each with a row for each of the model's cue types."""
-        embedder = CueEmbedder(self._spec)
+        """Segments, each with a row for each text the model takes."""
         for segment in segments:
-            texts = self._sentences(segment)
+            texts = self._embedder.sentences(segment)
             if any(text not in self._rows for text in texts):
-                for text, row in zip(texts, embedder(segment), strict=True):
+                for text, row in zip(texts, self._embedder(segment), strict=True):
                     self._rows.setdefault(text, row.copy())
             yield segment, [self._rows[text] for text in texts]
 
@@ -228,20 +258,13 @@ class CueFeed:
         if self._cache is None or not source.from_cache:
             return None
         segments = source.sheet().segments
-        texts = dict.fromkeys(t for s in segments for t in self._sentences(s) if t is not None)
-        table = self._cache.load_embeddings(source.key, self._encoder_key)
-        if table is None or table.shape != (len(texts), 1, self._spec.embedding_dim):
+        texts = dict.fromkeys(
+            t for s in segments for t in self._embedder.sentences(s) if t is not None
+        )
+        table = self._cache.load_embeddings(source.key, self._embedder.key)
+        if table is None or table.shape != (len(texts), 1, self._embedder.dim):
             return None
         return dict(zip(texts, table[:, 0], strict=True))
-
-    def _sentences(self, segment: CueSegment) -> list[str | None]:
-        """A segment's sentences in the model's order of cue types, None where unknown."""
-        return [segment.cue(CueType(name)).text for name in self._spec.cue_types]
-
-    @property
-    def _encoder_key(self) -> str:
-        """Names what embeddings depend on besides the sentences."""
-        return f"{self._spec.text_encoder} {' '.join(self._spec.cue_types)}"
 
     def _count(self, segment: CueSegment) -> None:
         duration_s = segment.end_s - segment.start_s

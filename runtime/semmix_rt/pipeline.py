@@ -15,16 +15,15 @@ from pathlib import Path
 from semmix.bundle import Bundle
 from semmix.cues.types import CueSheet
 from semmix.errors import EngineError, UsageError
-from semmix_rt.cue_feed import CueFeed
 from semmix_rt.cues.sources import EMBEDDED, CueSource
-from semmix_rt.engines.registry import open_engine
+from semmix_rt.hearing import Hearing, open_hearing
 from semmix_rt.loudness import Loudness, LoudnessMeter, layout_weights
 from semmix_rt.media.containers import container_for
 from semmix_rt.media.probe import probe
 from semmix_rt.media.summary import TransferSummary
 from semmix_rt.media.transfer import Transfer
 from semmix_rt.planning import plan_streams
-from semmix_rt.programme import level_gain_db, measure_programme
+from semmix_rt.programme import measure_programme
 from semmix_rt.progress import Progress, ProgressCallback, Stage
 from semmix_rt.report import (
     ModelReport,
@@ -35,10 +34,8 @@ from semmix_rt.report import (
     peak_rss_mb,
     save_report,
 )
-from semmix_rt.streaming import RemixStream
 from semmix_rt.sync import SyncProbe
-from semmix_rt.timeline import CueTimeline, unknown_cues
-from semmix_rt.timing import StageClock, TimedEngine
+from semmix_rt.timing import StageClock, TimedEngine, TimedWindowEngine
 
 _DEFAULT_THREADS = 1
 _LATE_S = 0.001
@@ -107,6 +104,8 @@ def remix(
     dry_run: bool = False,
     report: str | Path | None = None,
     cache: bool = True,
+    text_encoder: str | Path | None = None,
+    vision_encoder: str | Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> RemixResult:
     """Write a film with the same picture and a sound rebalanced to it.
@@ -135,6 +134,9 @@ def remix(
         dry_run: check everything and say what would be done; runs no network, writes nothing.
         report: JSON file to write the report to.
         cache: use and keep what was read from pictures before.
+        text_encoder: folder of a transformers text encoder, for imported models that take the
+            vectors of captions.
+        vision_encoder: folder of a CLIP model, for imported models that take those of frames.
         progress: called with each step, in the caller's thread.
 
     Returns:
@@ -177,23 +179,27 @@ def remix(
             if report_path is not None:
                 check_report_path(report_path, overwrite, others=(source, target))
             bundle = Bundle.default() if model is None else Bundle.load(model)
-            feed = CueFeed(
+            hearing = open_hearing(
+                bundle,
                 source,
-                bundle.spec,
+                max_gain_db=max_gain_db,
+                programme_lufs=programme_lufs,
                 sheet=sheet,
                 reader=reader,
                 has_picture=bool(transfer.info.video_streams),
                 cache=cache,
+                text_encoder=None if text_encoder is None else Path(text_encoder),
+                vision_encoder=None if vision_encoder is None else Path(vision_encoder),
             )
             if not dry_run:
                 # Reading the picture takes longest: it starts before the engine loads.
-                stack.enter_context(feed)
+                stack.enter_context(hearing.feed)
             engine_threads = _DEFAULT_THREADS if threads is None else threads
-            timed = TimedEngine(open_engine(bundle, engine, threads=engine_threads))
+            timed = hearing.load(engine, engine_threads)
 
-        run = _Run(transfer, feed, timed, clock, tell, amount, max_gain_db, programme_lufs)
+        run = _Run(transfer, hearing, timed, clock, tell, amount, programme_lufs)
         summary = None if dry_run else run.all()
-        cue_report = feed.preview() if dry_run else feed.report()
+        cue_report = hearing.feed.preview() if dry_run else hearing.feed.report()
         result = Report(
             input=str(source),
             output=str(target),
@@ -206,12 +212,12 @@ def remix(
                 name=bundle.name,
                 path=str(bundle.path),
                 hash=bundle.sha256,
-                text_encoder=bundle.spec.text_encoder,
+                text_encoder=hearing.encoder,
                 engine=timed.name,
                 provider=timed.provider,
                 precision=timed.precision,
                 threads=engine_threads,
-                latency_ms=1e3 * bundle.spec.latency_samples / bundle.spec.audio.sample_rate_hz,
+                latency_ms=1e3 * timed.spec.latency_samples / timed.spec.audio.sample_rate_hz,
                 level_gain_db=run.level_gain_db,
             ),
             transfer=None if summary is None else summary.to_dict(),
@@ -221,7 +227,7 @@ def remix(
             sync=run.sync,
             warnings=(
                 *(transfer.dropped if summary is None else summary.warnings),
-                *_cue_warnings(feed, transfer),
+                *_cue_warnings(hearing, transfer),
                 *run.warnings(),
             ),
         )
@@ -250,18 +256,16 @@ class _Run:
     def __init__(
         self,
         transfer: Transfer,
-        feed: CueFeed,
-        engine: TimedEngine,
+        hearing: Hearing,
+        engine: TimedEngine | TimedWindowEngine,
         clock: StageClock,
         tell: _Teller,
         amount: float,
-        max_gain_db: float | None,
         programme_lufs: float | None,
     ) -> None:
-        self._transfer, self._feed, self._engine = transfer, feed, engine
+        self._transfer, self._hearing, self._engine = transfer, hearing, engine
         self._clock, self._tell = clock, tell
-        self._amount, self._max_gain_db = amount, max_gain_db
-        self._programme_lufs = programme_lufs
+        self._amount, self._programme_lufs = amount, programme_lufs
         self.level_gain_db: float | None = None
         self.before: Loudness | None = None
         self.after: Loudness | None = None
@@ -270,31 +274,20 @@ class _Run:
 
     def all(self) -> TransferSummary:
         """Send all of the sound through, finish the file and check its sync."""
-        clock, tell, transfer, feed = self._clock, self._tell, self._transfer, self._feed
+        clock, tell, transfer, hearing = self._clock, self._tell, self._transfer, self._hearing
         rate, channels = transfer.sample_rate_hz, transfer.channels
         if transfer.expected_samples:
             tell.total_s = transfer.expected_samples / rate
         after = LoudnessMeter(rate, channels, layout_weights(transfer.audio.layout, channels))
         place = SyncProbe(rate)
-        spec = self._engine.spec
         with clock.stage("measure"):
             self.before = self._measure()
         programme_lufs = self._programme_lufs or self.before.integrated_lufs
-        self.level_gain_db = level_gain_db(programme_lufs, spec)
-        timeline = CueTimeline(
-            feed,
-            feed.embed,
-            self._engine.encode_context,
-            spec.max_segments,
-            unknown=unknown_cues(spec),
-        )
-        stream = RemixStream(
-            self._engine,
-            timeline,
+        self.level_gain_db = hearing.level_gain_db(programme_lufs)
+        stream = hearing.stream(
             rate,
             channels,
             amount=self._amount,
-            max_gain_db=self._max_gain_db,
             level_gain_db=self.level_gain_db,
             start_s=transfer.audio.start_s or 0.0,
         )
@@ -317,7 +310,7 @@ class _Run:
             tell.done_s = written / rate
             tell("remix")
         with clock.stage("cues"):
-            feed.drain()
+            hearing.feed.drain()
         tell("verify")
         with clock.stage("verify"):
             self._summary = summary = transfer.finish()
@@ -347,8 +340,8 @@ class _Run:
             realtime_factor=audio_s / wall_s if audio_s else None,
             stages_s=dict(self._clock.seconds),
             network_s=self._engine.network_s,
-            cue_wait_s=self._feed.waited_s,
-            cue_work_s=self._feed.worked_s,
+            cue_wait_s=self._hearing.feed.waited_s,
+            cue_work_s=self._hearing.feed.worked_s,
             chunks=self._engine.chunks,
             chunk_median_ms=self._engine.latency_ms(50.0),
             chunk_p95_ms=self._engine.latency_ms(95.0),
@@ -410,10 +403,12 @@ def _check_sync(summary: TransferSummary, place: SyncProbe) -> SyncReport:
     )
 
 
-def _cue_warnings(feed: CueFeed, transfer: Transfer) -> list[str]:
-    cues = feed.report()
-    if feed.doubts:
-        return [feed.doubts]
+def _cue_warnings(hearing: Hearing, transfer: Transfer) -> list[str]:
+    cues = hearing.feed.report()
+    if not hearing.takes_cues:
+        return []
+    if hearing.feed.doubts:
+        return [hearing.feed.doubts]
     if cues.source == "sheet":
         return (
             [] if cues.segments != 0 else ["the cue sheet has no segments: no cue guided the mix"]

@@ -18,11 +18,15 @@ from semmix.bundle import Bundle
 from semmix.cues.types import CueSheet
 from semmix.errors import UsageError
 from semmix_rt.cue_feed import CueEmbedder, open_text_encoder
-from semmix_rt.engines.registry import open_engine
+from semmix_rt.encoders import open_captions
+from semmix_rt.engines.registry import open_engine, open_window_engine
+from semmix_rt.hearing import Stream, check_encoders, check_window_settings
 from semmix_rt.pipeline import check_settings
 from semmix_rt.programme import level_gain_db
 from semmix_rt.streaming import RemixStream
 from semmix_rt.timeline import CueTimeline, unknown_cues
+from semmix_rt.window_context import HeldVectors, held_segments
+from semmix_rt.window_stream import WindowStream
 
 Block = NDArray[np.float32]
 
@@ -52,6 +56,7 @@ class Remixer:
         threads: int = 1,
         programme_lufs: float | None = None,
         start_s: float = 0.0,
+        text_encoder: str | Path | None = None,
     ) -> None:
         """Load a model and stand at the start of a stream.
 
@@ -67,9 +72,11 @@ class Remixer:
             programme_lufs: integrated loudness of the whole programme, which `remix` measures
                 first; None hears the stream as a programme of the loudness the model expects.
             start_s: time of the first sample on the cues' timeline.
+            text_encoder: folder of a transformers text encoder, for imported models that take
+                the vectors of captions.
 
         Raises:
-            UsageError: a setting out of range.
+            UsageError: a setting out of range, or a model that looks at pictures itself.
             ModelFormatError: the model is damaged or needs another text encoder.
             EngineError: the engine is missing or cannot run the model.
         """
@@ -82,12 +89,17 @@ class Remixer:
         self.sample_rate_hz = sample_rate_hz
         self.channels = channels
         bundle = Bundle.default() if model is None else Bundle.load(model)
-        self._spec = bundle.spec
-        self._embed = CueEmbedder(bundle.spec)
-        self._take_cues(CueSheet(()) if cues is None else cues)
-        self._engine = open_engine(bundle, engine, threads=threads)
-        self._amount, self._max_gain_db, self._start_s = amount, max_gain_db, start_s
-        self._level_gain_db = level_gain_db(programme_lufs, bundle.spec)
+        self._amount, self._start_s = amount, start_s
+        self._cues = CueSheet(()) if cues is None else cues
+        if bundle.window_spec is None:
+            check_encoders(bundle.name, "stream", _path(text_encoder), None)
+            self._way: _Chunks | _Windows = _Chunks(
+                bundle, engine, threads, max_gain_db, programme_lufs
+            )
+        else:
+            check_window_settings(bundle.name, max_gain_db, programme_lufs)
+            self._way = _Windows(bundle, engine, threads, _path(text_encoder))
+        self._way.check(self._cues)
         self._flushed = False
         self._stream = self._open_stream()
         self.latency_samples = self._stream.latency_samples
@@ -135,7 +147,8 @@ class Remixer:
             ModelFormatError: the model was trained with another text encoder.
         """
         if cues is not None:
-            self._take_cues(cues)
+            self._way.check(cues)
+            self._cues = cues
         self._flushed = False
         self._stream = self._open_stream()
 
@@ -154,27 +167,94 @@ class Remixer:
     ) -> None:
         self.close()
 
-    def _take_cues(self, cues: CueSheet) -> None:
-        if cues.segments:
-            # A model for another text encoder is refused now, not at the first cue.
-            open_text_encoder(self._spec)
-        self._cues = cues
+    def _open_stream(self) -> Stream:
+        return self._way.stream(
+            self._cues, self.sample_rate_hz, self.channels, self._amount, self._start_s
+        )
 
-    def _open_stream(self) -> RemixStream:
+
+class _Chunks:
+    """A streaming model with its settings."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: str,
+        threads: int,
+        max_gain_db: float | None,
+        programme_lufs: float | None,
+    ) -> None:
+        self._spec = bundle.spec
+        self._embed = CueEmbedder(bundle.spec)
+        self._engine = open_engine(bundle, engine, threads=threads)
+        self._max_gain_db = max_gain_db
+        self._level_gain_db = level_gain_db(programme_lufs, bundle.spec)
+
+    def check(self, cues: CueSheet) -> None:
+        """Refuse a model for another text encoder now, not at the first cue."""
+        if cues.segments:
+            open_text_encoder(self._spec)
+
+    def stream(
+        self, cues: CueSheet, sample_rate_hz: int, channels: int, amount: float, start_s: float
+    ) -> RemixStream:
+        """A stream that stands at its start."""
         timeline = CueTimeline(
-            self._cues.segments,
+            cues.segments,
             self._embed,
             self._engine.encode_context,
-            self._engine.spec.max_segments,
-            unknown=unknown_cues(self._engine.spec),
+            self._spec.max_segments,
+            unknown=unknown_cues(self._spec),
         )
         return RemixStream(
             self._engine,
             timeline,
-            self.sample_rate_hz,
-            self.channels,
-            amount=self._amount,
+            sample_rate_hz,
+            channels,
+            amount=amount,
             max_gain_db=self._max_gain_db,
             level_gain_db=self._level_gain_db,
-            start_s=self._start_s,
+            start_s=start_s,
         )
+
+
+class _Windows:
+    """A model that hears whole windows, and its text encoder."""
+
+    def __init__(
+        self, bundle: Bundle, engine: str, threads: int, text_encoder: Path | None
+    ) -> None:
+        spec = bundle.window_spec
+        assert spec is not None
+        if spec.context == "vision":
+            raise UsageError(
+                f"the model {bundle.name!r} looks at the picture itself, which blocks of sound "
+                "have none of: use remix"
+            )
+        check_encoders(bundle.name, spec.context, text_encoder, None)
+        self._spec, self._name = spec, bundle.name
+        self._embed = None
+        if text_encoder is not None:
+            self._embed = open_captions(text_encoder, spec.context_dim)
+        self._engine = open_window_engine(bundle, engine, threads=threads)
+
+    def check(self, cues: CueSheet) -> None:
+        """Refuse cues for a model that takes none."""
+        if cues.segments and self._embed is None:
+            raise UsageError(f"the model {self._name!r} takes no cues: leave the cue sheet out")
+
+    def stream(
+        self, cues: CueSheet, sample_rate_hz: int, channels: int, amount: float, start_s: float
+    ) -> WindowStream:
+        """A stream that stands at its start."""
+        context = None
+        if self._embed is not None:
+            held = held_segments(cues.segments, self._embed)
+            context = HeldVectors(held, self._spec.context_dim)
+        return WindowStream(
+            self._engine, context, sample_rate_hz, channels, amount=amount, start_s=start_s
+        )
+
+
+def _path(folder: str | Path | None) -> Path | None:
+    return None if folder is None else Path(folder)

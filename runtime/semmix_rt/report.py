@@ -58,7 +58,8 @@ class ModelReport:
         name: of the model, such as `edge`.
         path: of its bundle.
         hash: of the bundle's content.
-        text_encoder: identifier of the text encoder.
+        text_encoder: identifier of what made vectors of cues, or of frames; empty for a model that
+            takes none.
         engine: `ort`, `torch`, `tensorrt`.
         provider: what really ran, such as `CPUExecutionProvider`.
         precision: `fp32`, `fp16` or `int8`.

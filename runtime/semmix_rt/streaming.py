@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
-from semmix.dsp.mask import change, dry_wet, limit_gain, linked_magnitude
+from semmix.dsp.mask import change, limit_gain, linked_magnitude
 from semmix.dsp.resample import ResampleStream
 from semmix.dsp.streaming import IstftStream, StftStream
 from semmix.errors import EngineError
+from semmix_rt.dry_wet import DryWet, stream_latency
 from semmix_rt.engines.base import Engine
 from semmix_rt.timeline import CueTimeline
 
 Float32 = NDArray[np.float32]
 Block = NDArray[np.floating]
-
-_RESAMPLER_HELD = 3_000
-"""Upper bound of what the two soxr HQ filters hold back, in samples of the lower rate: measured at
-2700 and less between rates from 1 to 384 kHz."""
 
 
 class RemixStream:
@@ -68,33 +63,28 @@ class RemixStream:
         self._stft = StftStream(spec.stft, channels)
         self._istft = IstftStream(spec.stft, channels)
         self._state = engine.initial_state()
-        self._dtype: np.dtype[np.floating] = np.dtype(np.float32)
-        self._dry: list[Block] = []
-        self._dry_held = 0
-        self._delta: list[Float32] = []
-        self._delta_held = 0
+        self._mix = DryWet(channels, amount)
         self._spectra = np.zeros((channels, 0, spec.stft.bins), np.complex64)
         self._fed = 0  # frames given to the network
         self._masked = 0  # frames whose mask came back
-        held = 0 if sample_rate_hz == rate else _RESAMPLER_HELD * rate / min(sample_rate_hz, rate)
-        self.latency_samples = math.ceil((spec.latency_samples + held) * sample_rate_hz / rate)
+        self.latency_samples = stream_latency(spec.latency_samples, rate, sample_rate_hz)
 
     def push(self, block: Block) -> Block:
         """Take in `[C, n]` and return what is ready, `[C, m]` in the same dtype."""
-        self._dtype = block.dtype
         # Hosts use their buffers again while the samples wait here, or elsewhere.
         block = block.copy()
         if self._amount == 0.0:
+            self._mix.push(block[:, :0])
             return block
-        self._keep(block)
+        self._mix.push(block)
         self._take(self._stft.push(self._up.push(block.astype(np.float32, copy=False))))
         self._run_chunks()
-        return self._ready()
+        return self._mix.ready()
 
     def finish(self) -> Block:
         """End the stream and return the rest; the total out equals the total in."""
-        if self._amount == 0.0 or not self._dry_held:
-            return np.zeros((self._channels, 0), self._dtype)
+        if not self._mix.waiting:
+            return self._mix.ready()
         tail = self._stft.push(self._up.finish(self._channels))
         self._take(tail)
         self._take(self._stft.finish())
@@ -103,17 +93,9 @@ class RemixStream:
         chunk = self._spec.chunk.kept_frames
         while self._masked < total:
             self._run(min(chunk, self._fed_available()))
-        self._push_delta(self._down.push(self._istft.finish()))
-        self._push_delta(self._down.finish(self._channels))
-        short = self._dry_held - self._delta_held
-        if short > 0:
-            self._push_delta(np.zeros((self._channels, short), np.float32))
-        return self._ready()
-
-    def _keep(self, block: Block) -> None:
-        if block.shape[1]:
-            self._dry.append(block)
-            self._dry_held += block.shape[1]
+        self._mix.push_change(self._down.push(self._istft.finish()))
+        self._mix.push_change(self._down.finish(self._channels))
+        return self._mix.finish()
 
     def _take(self, frames: NDArray[np.complex64]) -> None:
         self._spectra = np.concatenate((self._spectra, frames), axis=1)
@@ -155,37 +137,4 @@ class RemixStream:
         delta = self._istft.push(change(self._spectra[:, :use], gain))
         self._spectra = self._spectra[:, use:].copy()
         self._masked += use
-        self._push_delta(self._down.push(delta))
-
-    def _push_delta(self, delta: Float32) -> None:
-        if delta.shape[1]:
-            self._delta.append(delta)
-            self._delta_held += delta.shape[1]
-
-    def _ready(self) -> Block:
-        """Samples of which both the dry signal and the change are known."""
-        count = min(self._dry_held, self._delta_held)
-        dry, self._dry = _cut(self._dry, count)
-        delta, self._delta = _cut(self._delta, count)
-        self._dry_held -= count
-        self._delta_held -= count
-        if dry is None or delta is None:
-            return np.zeros((self._channels, 0), self._dtype)
-        return dry_wet(dry, delta.astype(np.float32, copy=False), self._amount)
-
-
-def _cut(queue: list[Block], count: int) -> tuple[Block | None, list[Block]]:
-    """The first `count` samples of a queue of blocks, and the queue of the rest."""
-    if count == 0:
-        return None, queue
-    taken: list[Block] = []
-    while count:
-        block = queue[0]
-        if block.shape[1] <= count:
-            taken.append(queue.pop(0))
-            count -= block.shape[1]
-        else:
-            taken.append(block[:, :count])
-            queue[0] = block[:, count:]
-            count = 0
-    return np.concatenate(taken, axis=1), queue
+        self._mix.push_change(self._down.push(delta))

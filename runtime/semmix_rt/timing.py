@@ -8,7 +8,7 @@ from time import perf_counter
 
 import numpy as np
 
-from semmix_rt.engines.base import Engine, Float32, State
+from semmix_rt.engines.base import Engine, Float32, State, WindowEngine
 
 
 class StageClock:
@@ -37,33 +37,20 @@ class StageClock:
             self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - started
 
 
-class TimedEngine:
-    """An engine that passes every call on and remembers how long each chunk took."""
+class _Timed:
+    """What both kinds of timed engines share: who runs, and how long each run took."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine | WindowEngine) -> None:
         self.name = engine.name
         self.provider = engine.provider
         self.precision = engine.precision
-        self.spec = engine.spec
         self._chunks_s: list[float] = []
 
-    def encode_context(self, embeddings: Float32) -> Float32:
-        """See `Engine.encode_context`."""
-        return self._engine.encode_context(embeddings)
-
-    def initial_state(self, batch: int = 1) -> State:
-        """See `Engine.initial_state`."""
-        return self._engine.initial_state(batch)
-
-    def run(
-        self, spectrum: Float32, tokens: Float32, weights: Float32, state: State
-    ) -> tuple[Float32, State]:
-        """See `Engine.run`."""
+    @contextmanager
+    def _chunk(self) -> Iterator[None]:
         started = perf_counter()
-        result = self._engine.run(spectrum, tokens, weights, state)
+        yield
         self._chunks_s.append(perf_counter() - started)
-        return result
 
     @property
     def network_s(self) -> float:
@@ -80,3 +67,47 @@ class TimedEngine:
         if not self._chunks_s:
             return None
         return 1e3 * float(np.percentile(self._chunks_s, percentile))
+
+
+class TimedEngine(_Timed):
+    """An engine that passes every call on and remembers how long each chunk took."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._engine = engine
+        self.spec = engine.spec
+
+    def encode_context(self, embeddings: Float32) -> Float32:
+        """See `Engine.encode_context`."""
+        return self._engine.encode_context(embeddings)
+
+    def initial_state(self, batch: int = 1) -> State:
+        """See `Engine.initial_state`."""
+        return self._engine.initial_state(batch)
+
+    def run(
+        self, spectrum: Float32, tokens: Float32, weights: Float32, state: State
+    ) -> tuple[Float32, State]:
+        """See `Engine.run`."""
+        with self._chunk():
+            return self._engine.run(spectrum, tokens, weights, state)
+
+
+class TimedWindowEngine(_Timed):
+    """The same for an engine that hears whole windows."""
+
+    def __init__(self, engine: WindowEngine) -> None:
+        super().__init__(engine)
+        self._engine = engine
+        self.spec = engine.spec
+
+    def encode_context(self, vectors: Float32) -> Float32:
+        """See `WindowEngine.encode_context`."""
+        return self._engine.encode_context(vectors)
+
+    def run(
+        self, magnitude: Float32, waveform: Float32, tokens: Float32 | None
+    ) -> tuple[Float32, Float32]:
+        """See `WindowEngine.run`."""
+        with self._chunk():
+            return self._engine.run(magnitude, waveform, tokens)

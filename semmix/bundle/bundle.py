@@ -4,7 +4,8 @@ A bundle is a folder, or a zip of it:
 
     bundle.json                   format, version, spec, hashes, provenance, parity
     context.onnx                  embeddings [N, K, E] -> tokens [N, K, D]
-    highlighter.<precision>.onnx  spectrum, tokens, weights, state -> mask, next state
+    highlighter.<precision>.onnx  spectrum, tokens, weights, state -> mask, next state; of a model
+                                  that hears windows: magnitude, waveform, tokens -> mask, waveform
     golden.npz                    inputs and PyTorch's outputs, float32
     MODEL_CARD.md                 what the model is, for people
     network.safetensors           weights for PyTorch, optional
@@ -30,19 +31,19 @@ from numpy.typing import NDArray
 from semmix.bundle.golden import golden_bytes, parse_golden
 from semmix.bundle.manifest import (
     CARD_NAME,
-    CONTEXT_NAME,
     GOLDEN_NAME,
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
     NETWORK_NAME,
     FileRecord,
     Manifest,
+    context_name,
     highlighter_name,
     parse_manifest,
 )
 from semmix.bundle.sources import Source, open_source
 from semmix.errors import ModelFormatError, UsageError
-from semmix.specs import ModelSpec
+from semmix.specs import ModelSpec, Spec, WindowSpec
 
 _BUNDLES = Path(__file__).resolve().parent.parent / "assets" / "bundles"
 # Zip entries carry this date, so that equal bundles give equal zips.
@@ -113,8 +114,24 @@ class Bundle:
 
     @property
     def spec(self) -> ModelSpec:
-        """The network's numbers."""
-        return self.manifest.spec
+        """The numbers of a network that streams.
+
+        Raises:
+            ModelFormatError: this one hears whole windows.
+        """
+        spec = self.manifest.spec
+        if not isinstance(spec, ModelSpec):
+            raise ModelFormatError(
+                f"the model {self.name!r} ({self.path}) hears whole windows and cannot be used "
+                "here: `semmix-rt remix` runs it"
+            )
+        return spec
+
+    @property
+    def window_spec(self) -> WindowSpec | None:
+        """The numbers of a network that hears whole windows, None for one that streams."""
+        spec = self.manifest.spec
+        return spec if isinstance(spec, WindowSpec) else None
 
     @property
     def name(self) -> str:
@@ -162,7 +179,13 @@ class Bundle:
         return content
 
     def context_graph(self) -> bytes:
-        """ONNX of the context encoder."""
+        """ONNX of the context encoder.
+
+        Raises:
+            ModelFormatError: the model takes no context.
+        """
+        if self.manifest.context is None:
+            raise ModelFormatError(f"the model {self.name!r} takes no context: it needs no cues")
         return self.read(self.manifest.context)
 
     def highlighter_graph(self, precision: str = "fp32") -> bytes:
@@ -200,9 +223,9 @@ class Bundle:
 
 def write_bundle(
     path: str | os.PathLike[str],
-    spec: ModelSpec,
+    spec: Spec,
     *,
-    context: bytes,
+    context: bytes | None,
     highlighters: Mapping[str, bytes],
     golden: Mapping[str, NDArray[np.float32]],
     model_card: str,
@@ -216,7 +239,7 @@ def write_bundle(
     Args:
         path: folder to make, or a file that ends in `.zip`.
         spec: the network's numbers.
-        context: ONNX of the context encoder.
+        context: ONNX of the context encoder; None for a model without context.
         highlighters: ONNX of the mask network by precision, such as `fp32`.
         golden: inputs and PyTorch's outputs by name, float32.
         model_card: Markdown for people.
@@ -234,7 +257,13 @@ def write_bundle(
     """
     spec.check()
     graphs = {precision: highlighter_name(precision) for precision in highlighters}
-    contents = {CONTEXT_NAME: context}
+    name = context_name(spec)
+    if (context is None) != (name is None):
+        raise ModelFormatError(
+            f"the model {spec.name!r} takes {'no context' if name is None else 'context'}: give "
+            f"{'no' if name is None else 'its'} context graph"
+        )
+    contents = {} if name is None or context is None else {name: context}
     contents |= {graphs[precision]: onnx for precision, onnx in highlighters.items()}
     contents |= {GOLDEN_NAME: golden_bytes(golden), CARD_NAME: model_card.encode("utf-8")}
     if network is not None:
@@ -246,7 +275,7 @@ def write_bundle(
             for name, content in contents.items()
         },
         graphs=graphs,
-        context=CONTEXT_NAME,
+        context=name,
         text_encoder=spec.text_encoder,
         provenance=provenance,
         parity=parity,

@@ -14,10 +14,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from semmix.errors import ModelFormatError
-from semmix.specs import ModelSpec
+from semmix.specs import ModelSpec, Spec, WindowSpec
 
 FORMAT = "semmix-bundle"
-VERSION = 1
+VERSIONS = {ModelSpec.kind: 1, WindowSpec.kind: 2}
+"""Format version by the kind of model. Version 1 knows streaming models only and does not name
+their kind; version 2 adds the field `kind`. Each model is written in the oldest version that can
+hold it, so that programs of before read what they always could."""
 MANIFEST_NAME = "bundle.json"
 CONTEXT_NAME = "context.onnx"
 GOLDEN_NAME = "golden.npz"
@@ -51,6 +54,7 @@ _FIELDS = frozenset(
         "parity",
     }
 )
+_FIELDS_BY_VERSION = {1: _FIELDS, 2: _FIELDS | {"kind"}}
 _REPAIR = "export the model again or fetch the bundle anew"
 
 
@@ -75,25 +79,26 @@ class Manifest:
         spec: the network's numbers.
         files: every other file of the bundle by name.
         graphs: file of the mask network by precision, such as `fp32`.
-        context: file of the context encoder.
+        context: file of the context encoder; None for a window model without context.
         text_encoder: identifier of the text encoder whose embeddings it takes.
         provenance: where the weights come from (data, recipe, versions, licence).
         parity: by precision, the record of the comparison with PyTorch; `passed` decides.
     """
 
-    spec: ModelSpec
+    spec: Spec
     files: Mapping[str, FileRecord]
     graphs: Mapping[str, str]
-    context: str
+    context: str | None
     text_encoder: str
     provenance: Mapping[str, Any]
     parity: Mapping[str, Any]
 
     def to_json(self) -> bytes:
         """The bytes of `bundle.json`: sorted keys, so that equal bundles have equal bytes."""
+        version = VERSIONS[self.spec.kind]
         data = {
             "format": FORMAT,
-            "version": VERSION,
+            "version": version,
             "spec": self.spec.to_dict(),
             "files": {name: asdict(record) for name, record in self.files.items()},
             "graphs": dict(self.graphs),
@@ -102,6 +107,8 @@ class Manifest:
             "provenance": dict(self.provenance),
             "parity": dict(self.parity),
         }
+        if version > 1:
+            data["kind"] = self.spec.kind
         try:
             text = json.dumps(data, indent=1, sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as exc:
@@ -133,8 +140,7 @@ def check_name(name: object, where: str) -> str:
     if isinstance(name, str) and (name in _OTHER_NAMES or _HIGHLIGHTER.fullmatch(name)):
         return name
     raise ModelFormatError(
-        f"{where} names the file {_brief(name)}, which no bundle of format {VERSION} holds: "
-        f"{_REPAIR}"
+        f"{where} names the file {_brief(name)}, which no bundle holds: {_REPAIR}"
     )
 
 
@@ -153,21 +159,24 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ModelFormatError(f"{where} does not describe a SemMix bundle: {_REPAIR}")
     version = data.get("version")
-    if version != VERSION or isinstance(version, bool):
+    if type(version) is not int or version not in _FIELDS_BY_VERSION:
+        known = " and ".join(str(v) for v in _FIELDS_BY_VERSION)
         raise ModelFormatError(
-            f"{where} has format version {_brief(version)}, this program reads version {VERSION}: "
+            f"{where} has format version {_brief(version)}, this program reads {known}: "
             "export the model again with this version, or install the one that wrote it"
         )
-    if set(data) != _FIELDS:
-        odd = sorted(set(data) ^ _FIELDS)
+    if set(data) != _FIELDS_BY_VERSION[version]:
+        odd = sorted(set(data) ^ _FIELDS_BY_VERSION[version])
         raise ModelFormatError(
             f"{where} lacks or adds the fields {_brief(odd)}: export the model again"
         )
     files = _parse_files(data["files"], where)
     graphs = _parse_graphs(data["graphs"], where)
-    if data["context"] != CONTEXT_NAME:
-        raise ModelFormatError(f"{where} does not name {CONTEXT_NAME} as its context: {_REPAIR}")
-    required = {CONTEXT_NAME, GOLDEN_NAME, CARD_NAME, *graphs.values()}
+    spec = _parse_spec(data["spec"], data.get("kind", ModelSpec.kind), version, where)
+    context = context_name(spec)
+    if data["context"] != context:
+        raise ModelFormatError(f"{where} does not name {context} as its context: {_REPAIR}")
+    required = {GOLDEN_NAME, CARD_NAME, *graphs.values()} | ({context} if context else set())
     if missing := sorted(required - set(files)):
         raise ModelFormatError(f"{where} lists no hash for {', '.join(missing)}: {_REPAIR}")
     if loose := sorted(set(files) - required - {NETWORK_NAME}):
@@ -175,23 +184,34 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
     for part in ("provenance", "parity"):
         if not isinstance(data[part], dict):
             raise ModelFormatError(f"{where}: {part!r} is not a table: {_REPAIR}")
-    spec = _parse_spec(data["spec"], where)
     if data["text_encoder"] != spec.text_encoder:
         raise ModelFormatError(f"{where} names two different text encoders: {_REPAIR}")
     return Manifest(
         spec=spec,
         files=files,
         graphs=graphs,
-        context=CONTEXT_NAME,
+        context=context,
         text_encoder=spec.text_encoder,
         provenance=data["provenance"],
         parity=data["parity"],
     )
 
 
-def _parse_spec(data: Any, where: str) -> ModelSpec:
+def context_name(spec: Spec) -> str | None:
+    """File name of the context encoder, None for a model that has none."""
+    without = isinstance(spec, WindowSpec) and spec.context == "none"
+    return None if without else CONTEXT_NAME
+
+
+def _parse_spec(data: Any, kind: Any, version: int, where: str) -> Spec:
     """The spec, with the checks on state tensors that the graph inputs rely on."""
+    if not isinstance(kind, str) or VERSIONS.get(kind) != version:
+        raise ModelFormatError(
+            f"{where} describes a model of kind {_brief(kind)} in version {version}: {_REPAIR}"
+        )
     try:
+        if kind == WindowSpec.kind:
+            return WindowSpec.from_dict(data)
         spec = ModelSpec.from_dict(data)
     except ModelFormatError as exc:
         raise ModelFormatError(f"{where}: {exc}") from exc

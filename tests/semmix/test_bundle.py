@@ -223,7 +223,12 @@ RECORD = {"sha256": "0" * 64, "bytes": 10}
 @pytest.mark.parametrize(
     ("change", "clue"),
     [
-        (lambda m: m.update(version=2), "version 2"),
+        (lambda m: m.update(version=3), "version 3"),
+        (lambda m: m.update(version=2), "kind"),
+        (lambda m: m.update(kind="stream"), "kind"),
+        (lambda m: m.update(version=2, kind="stream"), "kind 'stream' in version 2"),
+        (lambda m: m.update(version=2, kind="window"), "the fields"),
+        (lambda m: m.update(version=2, kind=["window"]), "kind"),
         (lambda m: m.update(version=True), "version True"),
         (lambda m: m.update(format="other"), "SemMix bundle"),
         (lambda m: m.pop("parity"), "parity"),

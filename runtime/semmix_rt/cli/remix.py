@@ -77,6 +77,20 @@ def _bit_rate(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     "fails; it never falls back.",
 )
 @click.option(
+    "--text-encoder",
+    type=_FILE,
+    metavar="FOLDER",
+    help="Text encoder for a model that `semmix-rt import` made of a text checkpoint: a "
+    "transformers folder with safetensors, of the width the model takes (T5-XXL has 4096).",
+)
+@click.option(
+    "--vision-encoder",
+    type=_FILE,
+    metavar="FOLDER",
+    help="CLIP model for an imported vision checkpoint: a transformers folder with safetensors, of "
+    "the width the model takes (ViT-L/14 has 768). Sees one frame a second.",
+)
+@click.option(
     "--threads",
     type=click.IntRange(1, 256),
     help="CPU threads of the network. More than 1 helps only where cores are idle: decoding, "
@@ -128,6 +142,8 @@ def command(
     cues_batch: int | None,
     model: Path | None,
     engine: str,
+    text_encoder: Path | None,
+    vision_encoder: Path | None,
     threads: int | None,
     audio_stream: int | None,
     audio_codec: str | None,
@@ -163,6 +179,8 @@ def command(
             cues_from=reader,
             model=model,
             engine=engine,
+            text_encoder=text_encoder,
+            vision_encoder=vision_encoder,
             threads=threads,
             audio_stream=audio_stream,
             audio_codec=audio_codec,

@@ -34,6 +34,7 @@ SHORT_HELP = {
     "train": "Train a network on a folder of stems.",
     "evaluate": "Measure a model on mixes made from stems.",
     "export": "Turn a trained network into a bundle, with its proof of parity.",
+    "import": "Turn a published VisAH or SemMix checkpoint into a bundle.",
     "env": "Show versions, providers and models of this installation.",
 }
 

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from semmix.specs import ModelSpec
+from semmix.specs import ModelSpec, WindowSpec
 
 Float32 = NDArray[np.float32]
 State = tuple[Float32, ...]
@@ -63,5 +63,42 @@ class Engine(Protocol):
         Returns:
             mask, linear gain `[B, T, F]` of the frames `chunk.lookahead_frames` earlier, and
             the next state.
+        """
+        ...
+
+
+class WindowEngine(Protocol):
+    """A network that hears whole windows of one channel, behind one interface.
+
+    Attributes:
+        name, provider, precision: see `Engine`.
+        spec: the network's numbers.
+    """
+
+    name: str
+    provider: str
+    precision: str
+    spec: WindowSpec
+
+    def encode_context(self, vectors: Float32) -> Float32:
+        """Encode a window's context vectors `[K, D]`, in the order of time.
+
+        Returns:
+            tokens `[K, D']`.
+        """
+        ...
+
+    def run(
+        self, magnitude: Float32, waveform: Float32, tokens: Float32 | None
+    ) -> tuple[Float32, Float32]:
+        """Mask windows, each for itself.
+
+        Args:
+            magnitude: unscaled magnitudes `[B, F, T]` (`semmix.dsp.windows`).
+            waveform: normalised sound `[B, N]`.
+            tokens: `[B, K, D']`; None for a model without context.
+
+        Returns:
+            mask, real gains `[B, F, T]`, and what to add, `[B, N]` on the normalised scale.
         """
         ...

@@ -60,9 +60,9 @@ class OrtEngine:
             bundle.highlighter_graph(precision), self.provider, threads
         )
         inputs, outputs = _context_axes(self.spec)
-        _check_graph(self._context, inputs, outputs, f"the context graph of {bundle.path}")
+        check_graph(self._context, inputs, outputs, f"the context graph of {bundle.path}")
         inputs, outputs = _highlighter_axes(self.spec)
-        _check_graph(self._highlighter, inputs, outputs, f"the mask graph of {bundle.path}")
+        check_graph(self._highlighter, inputs, outputs, f"the mask graph of {bundle.path}")
         self._output_names = list(outputs)
 
     @classmethod
@@ -79,8 +79,8 @@ class OrtEngine:
         """
         spec = self.spec
         axes = (embeddings.shape[0], len(spec.cue_types), spec.embedding_dim)
-        feeds = {"embeddings": _feed("embeddings", embeddings, axes)}
-        tokens: Float32 = _run(self._context, ["tokens"], feeds)[0]
+        feeds = {"embeddings": feed("embeddings", embeddings, axes)}
+        tokens: Float32 = run_graph(self._context, ["tokens"], feeds)[0]
         return tokens
 
     def initial_state(self, batch: int = 1) -> State:
@@ -106,13 +106,13 @@ class OrtEngine:
                 "start from initial_state() and feed back what run() returned"
             )
         feeds = {
-            "spectrum": _feed("spectrum", spectrum, (batch, frames, spec.stft.bins)),
-            "tokens": _feed("tokens", tokens, (batch, spec.max_segments, cues, spec.token_dim)),
-            "weights": _feed("weights", weights, (batch, frames, spec.max_segments)),
+            "spectrum": feed("spectrum", spectrum, (batch, frames, spec.stft.bins)),
+            "tokens": feed("tokens", tokens, (batch, spec.max_segments, cues, spec.token_dim)),
+            "weights": feed("weights", weights, (batch, frames, spec.max_segments)),
         }
         for known, array in zip(spec.state, state, strict=True):
-            feeds[known.name] = _feed(known.name, array, (batch, *known.shape))
-        mask, *following = _run(self._highlighter, self._output_names, feeds)
+            feeds[known.name] = feed(known.name, array, (batch, *known.shape))
+        mask, *following = run_graph(self._highlighter, self._output_names, feeds)
         return mask, tuple(following)
 
 
@@ -212,13 +212,17 @@ def _highlighter_axes(spec: ModelSpec) -> tuple[dict[str, Axes], dict[str, Axes]
     return inputs, outputs
 
 
-def _check_graph(
+def check_graph(
     session: ort.InferenceSession,
     inputs: Mapping[str, Axes],
     outputs: Mapping[str, Axes],
     where: str,
 ) -> None:
-    """Hold the graph's tensors against the spec: names, types, sizes."""
+    """Hold the graph's tensors against the spec: names, types, sizes.
+
+    Raises:
+        EngineMismatchError: they differ.
+    """
     for kind, expected, found in (
         ("inputs", inputs, session.get_inputs()),
         ("outputs", outputs, session.get_outputs()),
@@ -248,7 +252,12 @@ def _fits(shape: Sequence[int | str | None], axes: Axes) -> bool:
     )
 
 
-def _feed(name: str, array: Float32, axes: tuple[int, ...]) -> Float32:
+def feed(name: str, array: Float32, axes: tuple[int, ...]) -> Float32:
+    """An array as ONNX Runtime wants it, if it has the expected shape.
+
+    Raises:
+        EngineMismatchError: another shape.
+    """
     if array.shape != axes:
         raise EngineMismatchError(
             f"{name} has the shape {list(array.shape)}, the model takes {list(axes)}: "
@@ -257,7 +266,12 @@ def _feed(name: str, array: Float32, axes: tuple[int, ...]) -> Float32:
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
-def _run(session: ort.InferenceSession, names: list[str], feeds: dict[str, Float32]) -> Any:
+def run_graph(session: ort.InferenceSession, names: list[str], feeds: dict[str, Float32]) -> Any:
+    """The named outputs of one run.
+
+    Raises:
+        EngineError: ONNX Runtime fails.
+    """
     try:
         return session.run(names, feeds)
     except Exception as exc:  # onnxruntime's errors share no other base class

@@ -1,19 +1,22 @@
 """Find engines by name, without importing what is not asked for.
 
 Engines announce themselves in the entry-point group `semmix_rt.engines`; each is a class with
-`open(bundle, threads) -> Engine`. So the runtime can run the PyTorch engine and never imports
-PyTorch itself.
+`open(bundle, threads) -> Engine`, those for models that hear whole windows in
+`semmix_rt.window_engines`. So the runtime can run the PyTorch engine and never imports PyTorch
+itself.
 """
 
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from semmix.bundle import Bundle
 from semmix.errors import EngineError
-from semmix_rt.engines.base import Engine
+from semmix_rt.engines.base import Engine, WindowEngine
 
 GROUP = "semmix_rt.engines"
+WINDOW_GROUP = "semmix_rt.window_engines"
 DEFAULT_ENGINE = "ort"
 
 # What to install where an engine's import fails: missing module -> (who needs it, remedy).
@@ -29,7 +32,7 @@ _REMEDIES = {
 
 def engine_names() -> tuple[str, ...]:
     """Names that `open_engine` takes besides `auto`."""
-    return tuple(sorted(_entries()))
+    return tuple(sorted(_entries(GROUP)))
 
 
 def open_engine(bundle: Bundle, name: str = "auto", *, threads: int = 1) -> Engine:
@@ -47,24 +50,42 @@ def open_engine(bundle: Bundle, name: str = "auto", *, threads: int = 1) -> Engi
         EngineMismatchError: the graphs do not fit the bundle's spec.
         ModelFormatError: the bundle changed since it was loaded, or its graph is damaged.
     """
-    entries = _entries()
+    engine: Engine = _open(GROUP, bundle, name, threads)
+    return engine
+
+
+def open_window_engine(bundle: Bundle, name: str = "auto", *, threads: int = 1) -> WindowEngine:
+    """Load the networks of a bundle whose `window_spec` is not None; see `open_engine`.
+
+    Args:
+        bundle: the model.
+        name: `ort` (ONNX Runtime on the CPU, also `auto`) or `torch`, which needs a bundle that
+            carries weights for PyTorch.
+        threads: CPU threads of one inference call.
+    """
+    engine: WindowEngine = _open(WINDOW_GROUP, bundle, name, threads)
+    return engine
+
+
+def _open(group: str, bundle: Bundle, name: str, threads: int) -> Any:
+    entries = _entries(group)
     entry = entries.get(DEFAULT_ENGINE if name == "auto" else name)
     if entry is None:
+        where = "" if group == GROUP else f" for {bundle.name!r}, which hears whole windows"
         raise EngineError(
-            f"there is no engine {name!r}: choose one of auto, {', '.join(sorted(entries))}"
+            f"there is no engine {name!r}{where}: choose one of auto, {', '.join(sorted(entries))}"
         )
     if threads < 1:
         raise EngineError(f"an engine cannot run on {threads} threads: ask for 1 or more")
     try:
-        engine: Engine = entry.load().open(bundle, threads)
+        return entry.load().open(bundle, threads)
     except ModuleNotFoundError as exc:
         who, remedy = _REMEDIES.get(
             (exc.name or "").partition(".")[0],
             (f"the engine {entry.name!r} needs the module {exc.name}", "install it"),
         )
         raise EngineError(f"{who}: {remedy}") from exc
-    return engine
 
 
-def _entries() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
+def _entries(group: str) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=group)}

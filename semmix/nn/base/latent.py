@@ -144,7 +144,10 @@ class LatentTransformer(nn.Module):
         Raises:
             ValueError: see `encode_context`.
         """
-        tokens = self.encode_context(context)
+        return self.attend(x, self.encode_context(context))
+
+    def attend(self, x: Tensor, tokens: Tensor | None) -> Tensor:
+        """Highlight the latent `[B, 768, T']` by tokens `[B, K, 512]` of `encode_context`."""
         h = self.proj_in(self.norm(x)).transpose(1, 2)
         for block in self.transformer_blocks:
             h = block(h, tokens)

@@ -39,8 +39,19 @@ class BaseSemMix(Backbone):
         Raises:
             ValueError: shapes that do not belong together, or not to this network.
         """
+        return self.mask(magnitude, waveform, self.latent_transformer.encode_context(context))
+
+    def mask(
+        self, magnitude: Tensor, waveform: Tensor, tokens: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Mask a clip whose context is encoded already, as `forward` does it.
+
+        Args:
+            magnitude, waveform: see `forward`.
+            tokens: encoded context `[B, K, 512]`; None for a network without context.
+        """
         encoded = self.encode(magnitude, waveform)
-        return self.decode(self.latent_transformer(encoded.latent, context), encoded)
+        return self.decode(self.latent_transformer.attend(encoded.latent, tokens), encoded)
 
 
 def highlight(network: BaseSemMix, sound: Tensor, context: Tensor | None = None) -> Tensor:

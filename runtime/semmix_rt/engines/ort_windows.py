@@ -1,0 +1,118 @@
+"""ONNX Runtime on the CPU for networks that hear whole windows."""
+
+from __future__ import annotations
+
+from semmix.bundle import Bundle
+from semmix.errors import EngineMismatchError
+from semmix.specs import WindowSpec
+from semmix_rt.engines.base import Float32
+from semmix_rt.engines.ort import Axes, check_graph, feed, open_session, run_graph
+
+_PROVIDER = "CPUExecutionProvider"
+
+
+class OrtWindowEngine:
+    """The networks of a window bundle as ONNX Runtime sessions; see `WindowEngine`."""
+
+    name = "ort"
+    provider = _PROVIDER
+    precision = "fp32"
+
+    def __init__(
+        self,
+        spec: WindowSpec,
+        context: bytes | None,
+        highlighter: bytes,
+        *,
+        threads: int = 1,
+        where: str = "the model",
+    ) -> None:
+        """Load the networks.
+
+        Args:
+            spec: their numbers.
+            context: ONNX of the context encoder, None for a model without context.
+            highlighter: ONNX of the mask network.
+            threads: CPU threads of one call.
+            where: what messages call the model.
+
+        Raises:
+            EngineError: a graph is damaged.
+            EngineMismatchError: a graph does not fit the spec.
+        """
+        self.spec = spec
+        self._context = None
+        if context is not None:
+            self._context = open_session(context, _PROVIDER, threads)
+            check_graph(
+                self._context,
+                {"context": (spec.context_vectors, spec.context_dim)},
+                {"tokens": (1, spec.context_vectors, spec.token_dim)},
+                f"the context graph of {where}",
+            )
+        self._highlighter = open_session(highlighter, _PROVIDER, threads)
+        inputs, outputs = _highlighter_axes(spec)
+        check_graph(self._highlighter, inputs, outputs, f"the mask graph of {where}")
+
+    @classmethod
+    def open(cls, bundle: Bundle, threads: int) -> OrtWindowEngine:
+        """The engine over a bundle's fp32 networks, with `threads` CPU threads."""
+        spec = bundle.window_spec
+        assert spec is not None
+        context = None if spec.context == "none" else bundle.context_graph()
+        highlighter = bundle.highlighter_graph()
+        return cls(spec, context, highlighter, threads=threads, where=str(bundle.path))
+
+    def encode_context(self, vectors: Float32) -> Float32:
+        """Tokens `[K, D']` of a window's context vectors `[K, D]`.
+
+        Raises:
+            EngineMismatchError: vectors of another shape, or a model without context.
+            EngineError: ONNX Runtime fails.
+        """
+        if self._context is None:
+            raise EngineMismatchError(f"the model {self.spec.name!r} takes no context")
+        axes = (self.spec.context_vectors, self.spec.context_dim)
+        feeds = {"context": feed("context", vectors, axes)}
+        tokens: Float32 = run_graph(self._context, ["tokens"], feeds)[0][0]
+        return tokens
+
+    def run(
+        self, magnitude: Float32, waveform: Float32, tokens: Float32 | None
+    ) -> tuple[Float32, Float32]:
+        """Mask windows; shapes and meaning as in `WindowEngine.run`.
+
+        Raises:
+            EngineMismatchError: an array has another shape than the spec says.
+            EngineError: ONNX Runtime fails.
+        """
+        spec, batch = self.spec, magnitude.shape[0]
+        feeds = {
+            "magnitude": feed("magnitude", magnitude, (batch, spec.bins, spec.frames)),
+            "waveform": feed("waveform", waveform, (batch, spec.window_samples)),
+        }
+        if (tokens is None) != (spec.context == "none"):
+            raise EngineMismatchError(
+                f"the model {spec.name!r} takes {'no' if tokens is not None else 'its'} context "
+                "tokens: give what encode_context makes, or none to a model without context"
+            )
+        if tokens is not None:
+            axes = (batch, spec.context_vectors, spec.token_dim)
+            feeds["tokens"] = feed("tokens", tokens, axes)
+        mask, wave = run_graph(self._highlighter, ["mask", "wave"], feeds)
+        return mask, wave
+
+
+def _highlighter_axes(spec: WindowSpec) -> tuple[dict[str, Axes], dict[str, Axes]]:
+    """Inputs and outputs the mask graph must have."""
+    inputs: dict[str, Axes] = {
+        "magnitude": (None, spec.bins, spec.frames),
+        "waveform": (None, spec.window_samples),
+    }
+    outputs: dict[str, Axes] = {
+        "mask": (None, spec.bins, spec.frames),
+        "wave": (None, spec.window_samples),
+    }
+    if spec.context != "none":
+        inputs["tokens"] = (None, spec.context_vectors, spec.token_dim)
+    return inputs, outputs

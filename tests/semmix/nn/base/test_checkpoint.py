@@ -1,0 +1,244 @@
+"""Published checkpoints: what is read from them, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from support_base import noise
+from support_checkpoint import WIDTH, published, save_lightning, small_base
+
+from semmix.errors import ModelFormatError
+from semmix.nn import build
+from semmix.nn.base import BaseSemMix, highlight
+from semmix.nn.base import checkpoint as module
+from semmix.nn.base.checkpoint import LISTED_KEYS, load_published
+from semmix.nn.base.config import Context
+from semmix.nn.base.context import sinusoids
+
+REFERENCE = "SEMMIX_TEST_REFERENCE"
+KEY_LISTS = ("visah_keys_backbone.txt", "visah_keys_latent_text_L3.txt")
+
+
+def refusal(path: Path) -> str:
+    """The one sentence."""
+    with pytest.raises(ModelFormatError) as caught:
+        load_published(path)
+    text = str(caught.value)
+    assert str(path) in text
+    assert "\n" not in text
+    return text
+
+
+# --- What is read -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("context", "layers", "depth"),
+    [("text", 2, 2), ("vision", 0, 1), ("vision", 6, 2), ("none", 0, 3)],
+)
+def test_the_shapes_tell_the_network_and_it_sounds_the_same(
+    tmp_path: Path, context: Context, layers: int, depth: int
+) -> None:
+    network = small_base(context, context_layers=layers, depth=depth)
+    loaded = load_published(save_lightning(tmp_path / "visah.ckpt", published(network)))
+    assert loaded.config == network.config
+    assert not loaded.training
+    assert not any(p.requires_grad or p.is_meta for p in loaded.parameters())
+    sound = 0.1 * noise(1, 1, 40_000)
+    dim = network.config.context_dim
+    vectors = None if dim is None else noise(1, 3, dim, seed=2)
+    with torch.inference_mode():
+        assert torch.equal(highlight(loaded, sound, vectors), highlight(network, sound, vectors))
+
+
+def test_how_context_attends_is_the_callers_choice(tmp_path: Path) -> None:
+    path = save_lightning(tmp_path / "visah.ckpt", published(small_base()))
+    assert load_published(path).config.context_attention == "released"
+    assert load_published(path, context_attention="time").config.context_attention == "time"
+
+
+@pytest.mark.parametrize("form", ["plain", "legacy", "prefixed", "safetensors", "half"])
+def test_other_files_of_the_same_weights_load_as_well(tmp_path: Path, form: str) -> None:
+    network = small_base("none")
+    state = dict(network.state_dict())
+    path = tmp_path / "weights.pt"
+    if form == "plain":
+        torch.save(state, path)
+    elif form == "legacy":
+        torch.save(state, path, _use_new_zipfile_serialization=False)
+    elif form == "prefixed":
+        torch.save({f"model.{k}": v for k, v in state.items()}, path)
+    elif form == "half":
+        state = {k: v.bfloat16() for k, v in state.items()}
+        torch.save(state, path)
+    else:
+        path = tmp_path / "weights.safetensors"
+        save_file(state, path)
+    loaded = load_published(path).state_dict()
+    assert loaded.keys() == state.keys()
+    for name, value in loaded.items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, state[name].float())
+
+
+def test_weights_are_mapped_not_copied(tmp_path: Path) -> None:
+    """Two networks from one file: each may be changed alone, and the file stays."""
+    path = save_lightning(tmp_path / "visah.ckpt", published(small_base("none")))
+    before = path.read_bytes()
+    first, second = load_published(path), load_published(path)
+    with torch.no_grad():
+        first.decoder[0].conv_tr.bias.fill_(7.0)
+    assert not torch.equal(first.decoder[0].conv_tr.bias, second.decoder[0].conv_tr.bias)
+    assert path.read_bytes() == before
+
+
+def test_every_published_key_loads(tmp_path: Path) -> None:
+    """The full lists of names and shapes, with weights that need no room."""
+    folder = os.environ.get(REFERENCE)
+    if not folder:
+        pytest.skip(f"{REFERENCE} does not name the folder that holds {KEY_LISTS[0]}")
+    state = {}
+    for name in KEY_LISTS:
+        for line in (Path(folder) / name).read_text(encoding="utf-8").splitlines():
+            if match := re.fullmatch(r"(\S+) \(([\d, ]+)\)", line.strip()):
+                shape = [int(n) for n in match[2].split(",") if n.strip()]
+                state[f"model.{match[1]}"] = torch.zeros(1).expand(shape)
+    assert len(state) == 395 + 164
+    state["model.latent_transformer.pe.pe"] = sinusoids(5000, 768)[None]
+    state["model.latent_transformer.pe_context.pe"] = sinusoids(5000, 512)[None]
+    state["loss.window"] = torch.ones(4)
+    loaded = load_published(save_lightning(tmp_path / "visah.ckpt", state))
+    assert loaded.config == build_meta().config
+    assert sum(p.numel() for p in loaded.parameters()) == 61_660_026
+
+
+def build_meta() -> BaseSemMix:
+    with torch.device("meta"):
+        return build("base", context_attention="released")
+
+
+# --- What is refused ----------------------------------------------------------------------------
+
+
+def test_all_differences_are_named_at_once(tmp_path: Path) -> None:
+    state = published(small_base())
+    del state["model.latent_transformer.norm.bias"]
+    state["model.surplus.weight"] = torch.zeros(1)
+    state["ema.decay"] = torch.zeros(1)
+    state["model.freq_emb.embedding.weight"] = torch.zeros(512, 5)
+    text = refusal(save_lightning(tmp_path / "odd.ckpt", state))
+    assert "it lacks latent_transformer.norm.bias;" in text
+    assert "it adds ema.decay, surplus.weight;" in text
+    assert "freq_emb.embedding.weight [512, 5] instead of [512, 4]" in text
+
+
+def test_long_lists_of_differences_are_cut(tmp_path: Path) -> None:
+    state = published(small_base())
+    missing = [key for key in state if ".attn1." in key or ".ff." in key]
+    for key in missing:
+        del state[key]
+    text = refusal(save_lightning(tmp_path / "odd.ckpt", state))
+    assert f" and {len(missing) - LISTED_KEYS} more" in text
+    assert len(text) < 2_000
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -> None:
+    state = published(small_base())
+    state["model.decoder.2.conv_tr.weight"][0, 0, 0] = value
+    text = refusal(save_lightning(tmp_path / "odd.ckpt", state))
+    assert "decoder.2.conv_tr.weight holds NaN or infinity" in text
+
+
+def changed(**entries: object) -> Callable[[dict], dict]:
+    return lambda state: state | {k.replace("__", "."): v for k, v in entries.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            changed(model__latent_transformer__pe_context__pe=torch.zeros(1, 5000, WIDTH)),
+            "pe_context.pe is not the table of sinusoids",
+        ),
+        (
+            changed(model__latent_transformer__context_proj__weight=torch.zeros(WIDTH, 1024)),
+            "1024 wide, neither 4096 (text) nor 768 (vision)",
+        ),
+        (changed(model__encoder__0__conv__weight=torch.zeros(6, 1, 8, 1)), "not a multiple of 4"),
+        (changed(model__encoder__0__conv__weight=torch.tensor(1.0)), "tells its sizes"),
+        (changed(model__encoder__0__conv__weight=torch.zeros(4, 1, 8, 1).long()), "no dense float"),
+        (changed(model__encoder__0__conv__weight="zeros"), "no dense float"),
+        (changed(encoder__0__conv__weight=torch.zeros(4, 1, 8, 1)), "weights twice"),
+        (
+            changed(model__latent_transformer__transformer_blocks__999999999__norm1__weight=torch.zeros(WIDTH)),
+            "it lacks latent_transformer.transformer_blocks.2",
+        ),
+        (lambda state: {}, "it is empty"),
+    ],
+)  # fmt: skip
+def test_other_networks_are_refused(
+    tmp_path: Path, change: Callable[[dict], dict], message: str
+) -> None:
+    assert message in refusal(
+        save_lightning(tmp_path / "odd.ckpt", change(published(small_base())))
+    )
+
+
+class Hostile:
+    """What a pickle could run."""
+
+    def __reduce__(self) -> tuple:
+        return (os.mkdir, ("made-by-a-pickle",))
+
+
+def test_nothing_in_a_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "odd.ckpt"
+    torch.save({"state_dict": {}, "hyper_parameters": Hostile()}, path)
+    refusal(path)
+    path.write_bytes(pickle.dumps(Hostile()))
+    refusal(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["odd.ckpt"]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"nonsense", b"\x80\x04.", b"\x80\x02]."])
+@pytest.mark.parametrize("suffix", ["ckpt", "safetensors"])
+def test_damaged_files_are_refused(tmp_path: Path, content: bytes, suffix: str) -> None:
+    path = tmp_path / f"odd.{suffix}"
+    path.write_bytes(content)
+    refusal(path)
+
+
+def test_cut_files_are_refused(tmp_path: Path) -> None:
+    path = save_lightning(tmp_path / "odd.ckpt", published(small_base("none")))
+    content = path.read_bytes()
+    for share in (0.1, 0.5, 0.99):
+        path.write_bytes(content[: int(len(content) * share)])
+        refusal(path)
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    assert "No such file" in refusal(tmp_path / "absent.ckpt")
+    refusal(tmp_path)
+
+
+def test_files_too_large_are_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_lightning(tmp_path / "odd.ckpt", published(small_base("none")))
+    inflating = tmp_path / "bomb.ckpt"
+    with zipfile.ZipFile(inflating, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/0", bytes(1 << 22))
+    monkeypatch.setattr(module, "MAX_BYTES", 1 << 20)
+    assert inflating.stat().st_size < 1 << 20 < path.stat().st_size
+    assert "no file of at most" in refusal(path)
+    assert "it unpacks to" in refusal(inflating)
