@@ -88,7 +88,7 @@ class ExportedWindows:
 
 @pytest.fixture(scope="session")
 def windowed(tmp_path_factory: pytest.TempPathFactory) -> ExportedWindows:
-    """One export for all tests: it takes half a minute of a processor."""
+    """One export for all tests: it takes a minute of a processor."""
     network, steps = small_base("text"), []
     bundle = export_window_bundle(
         network,
