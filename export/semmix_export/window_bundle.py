@@ -56,9 +56,11 @@ def export_window_bundle(
 
     Raises:
         ParityError: ONNX Runtime and PyTorch differ by more than the gate allows.
+        ModelFormatError: windows that do not fit together.
         UsageError: the path is taken.
     """
     spec = spec or window_spec(network.config)
+    spec.check()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         context = None
