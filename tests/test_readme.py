@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 from semmix_rt.cli.root import main
+from support_checkpoint import published, save_lightning, small_base
+from support_encoders import t5
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -29,8 +31,8 @@ def commands() -> list[list[str]]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the files that the README names."""
+def place(tmp_path: Path, tiny_lvlm: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the README names; models have the real shapes, but small."""
     # What an earlier reader made there is left behind.
     ignore = shutil.ignore_patterns("*.remix.*")
     shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=ignore)
@@ -41,6 +43,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             (tmp_path / folder / stem).mkdir(parents=True)
             sound = 0.1 * rng.standard_normal(3 * 48_000)
             soundfile.write(tmp_path / folder / stem / "a.wav", sound, 48_000)
+    save_lightning(tmp_path / "visah.ckpt", published(small_base("text")))
+    t5(tmp_path / "t5")
+    shutil.copytree(tiny_lvlm, tmp_path / "llava")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -78,7 +83,8 @@ def test_the_python_lines_run(place: Path) -> None:
 def test_the_installs_name_extras_that_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = {e for names in re.findall(r"\.\[([\w,]+)\]", README) for e in names.split(",")}
-    assert extras == {"cpu", "dev"}
+    extras |= set(re.findall(r"extra `(\w+)`", README))
+    assert extras == {"cpu", "dev", "lvlm"}
     assert extras <= set(project["optional-dependencies"])
 
 

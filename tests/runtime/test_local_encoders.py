@@ -15,6 +15,7 @@ from semmix_rt.cues.keyframes import index_picture
 from semmix_rt.cues.seconds import iter_seconds
 from semmix_rt.encoders import open_captions, open_frames
 from semmix_rt.frame_feed import FrameFeed
+from support_encoders import WORDS, t5
 from support_remix import EXAMPLE
 
 from semmix.cues.types import CUE_TYPES, Cue, CueSegment
@@ -27,28 +28,9 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers", reason="needs the lvlm extra")
 
 MS = Fraction(1, 1000)
-WORDS = ("<pad>", "</s>", "<unk>", "a", "dark", "quiet", "street", "rain", "man", ".")
 SEGMENT = CueSegment(
     0.0, 1.0, 0.0, {CUE_TYPES[0]: Cue("a man .", 1.0), CUE_TYPES[4]: Cue("a dark street", 0.5)}
 )
-
-
-def t5(folder: Path, width: int = 4096) -> Path:
-    """A T5 encoder as wide as T5-XXL's and otherwise tiny, with a tokenizer of ten words."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    torch.manual_seed(1)
-    config = transformers.T5Config(
-        vocab_size=len(WORDS), d_model=width, d_kv=4, d_ff=8, num_layers=1, num_heads=2
-    )
-    transformers.T5EncoderModel(config).save_pretrained(folder)
-    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing("$A </s>", None, [("</s>", 1)])
-    transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    ).save_pretrained(folder)
-    return folder
 
 
 def clip(folder: Path, width: int = 768, *, whole: bool = False) -> Path:
