@@ -28,13 +28,12 @@ def command(checkpoint: Path, output: Path, model_card: Path | None, overwrite: 
     Exports the averaged weights to ONNX (opset 20, fixed chunk, symbolic batch), runs them in
     ONNX Runtime beside PyTorch and refuses to write a bundle that does not agree.
     """
-    from semmix.errors import UsageError
+    from semmix.bundle import refuse_existing
     from semmix.training.checkpoint import load_checkpoint
     from semmix_export.bundle import export_bundle
 
-    if output.exists() and not overwrite:
-        # Known before the export, which takes its time.
-        raise UsageError(f"{output} exists already: choose another name or ask to overwrite it")
+    # Known before the export, which takes its time.
+    refuse_existing(output, overwrite)
     card = model_card.read_text(encoding="utf-8") if model_card else f"# {output.name}\n"
     bundle = export_bundle(
         load_checkpoint(checkpoint), output, model_card=card, overwrite=overwrite

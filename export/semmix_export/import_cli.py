@@ -63,11 +63,10 @@ def command(
     """
     from rich.console import Console
 
-    from semmix.errors import UsageError
+    from semmix.bundle import refuse_existing
 
-    if output.exists() and not overwrite:
-        # Known before the export, which takes its time.
-        raise UsageError(f"{output} exists already: choose another name or ask to overwrite it")
+    # Known before the export, which takes its time.
+    refuse_existing(output, overwrite)
     console = Console(stderr=True, quiet=quiet)
     card = model_card.read_text(encoding="utf-8") if model_card else None
     with console.status("Starting PyTorch") as status:

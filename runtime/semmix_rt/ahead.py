@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from time import perf_counter
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -123,3 +123,33 @@ class Ahead(Generic[T]):
             self._items.append(item)
             self._changed.notify_all()
         return True
+
+
+class AheadFeed(Generic[T]):
+    """What feeds have in common: a thread that works from entering to leaving them."""
+
+    def __init__(self, source: Iterator[T], limit: int, name: str) -> None:
+        """Prepare; see `Ahead`."""
+        self._ahead = Ahead(source, limit, name)
+
+    @property
+    def waited_s(self) -> float:
+        """Time the consumer has waited."""
+        return self._ahead.waited_s
+
+    @property
+    def worked_s(self) -> float:
+        """Time the thread has worked."""
+        return self._ahead.worked_s
+
+    def __enter__(self) -> Self:
+        self._ahead.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ahead.close()

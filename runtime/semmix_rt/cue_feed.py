@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +15,7 @@ from semmix.cues.text import TextEncoder, embed_segment
 from semmix.cues.types import CUE_TYPES, CueSegment, CueSheet, CueType
 from semmix.errors import ModelFormatError
 from semmix.specs import ModelSpec
-from semmix_rt.ahead import Ahead
+from semmix_rt.ahead import AheadFeed
 from semmix_rt.cues.cache import CueCache
 from semmix_rt.cues.extract import SegmentSource
 from semmix_rt.cues.sources import CueSource, open_extractor
@@ -93,7 +92,7 @@ def open_text_encoder(spec: ModelSpec) -> TextEncoder:
     return encoder
 
 
-class CueFeed:
+class CueFeed(AheadFeed[tuple[CueSegment, list[Embedding]]]):
     """The cue segments of one film, in order of time, prepared by a thread of its own.
 
     Iterating yields segments as they become known, `embed` gives their embeddings. Use as a
@@ -138,34 +137,12 @@ class CueFeed:
         self._embeddings: dict[float, Embedding] = {}
         self._segments = 0
         self._cue_s = self._unknown_s = 0.0
-        self._ahead = Ahead(self._prepare(), _SEGMENTS_AHEAD, "semmix-cues")
+        super().__init__(self._prepare(), _SEGMENTS_AHEAD, "semmix-cues")
 
     @property
     def doubts(self) -> str:
         """What reading the picture fell short of so far, in one sentence; empty where nothing."""
         return "" if self._source is None else self._source.doubts
-
-    @property
-    def waited_s(self) -> float:
-        """Time the consumer has waited for segments."""
-        return self._ahead.waited_s
-
-    @property
-    def worked_s(self) -> float:
-        """Time the thread has worked."""
-        return self._ahead.worked_s
-
-    def __enter__(self) -> CueFeed:
-        self._ahead.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._ahead.close()
 
     def __iter__(self) -> Iterator[CueSegment]:
         """Segments, each once over all iterators.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
-from semmix_rt.ahead import Ahead
+from semmix_rt.ahead import AheadFeed
 from semmix_rt.cues.seconds import STEP_S, iter_seconds
 from semmix_rt.encoders import FrameEmbedder
 from semmix_rt.report import CueReport
@@ -16,7 +15,7 @@ from semmix_rt.window_context import Held
 _SECONDS_AHEAD = 4096
 
 
-class FrameFeed:
+class FrameFeed(AheadFeed[Held]):
     """The vectors of one film's picture in order of time, made by a thread of its own.
 
     Use as a context manager: the thread runs from entering to leaving.
@@ -36,29 +35,7 @@ class FrameFeed:
         """
         self._path, self._embedder = path, embedder
         self._seconds = 0
-        self._ahead = Ahead(self._prepare(), _SECONDS_AHEAD, "semmix-frames")
-
-    @property
-    def waited_s(self) -> float:
-        """Time the consumer has waited for vectors."""
-        return self._ahead.waited_s
-
-    @property
-    def worked_s(self) -> float:
-        """Time the thread has worked."""
-        return self._ahead.worked_s
-
-    def __enter__(self) -> FrameFeed:
-        self._ahead.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._ahead.close()
+        super().__init__(self._prepare(), _SECONDS_AHEAD, "semmix-frames")
 
     def __iter__(self) -> Iterator[Held]:
         """Vectors, each once over all iterators.

@@ -283,12 +283,21 @@ def write_bundle(
     return _write(Path(path), manifest, contents, overwrite=overwrite)
 
 
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Refuse a target that is taken; also asked before work that takes its time.
+
+    Raises:
+        UsageError: something is there, and it may not be replaced.
+    """
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists already: choose another name or ask to overwrite it")
+
+
 def _write(
     path: Path, manifest: Manifest, contents: Mapping[str, bytes], *, overwrite: bool
 ) -> Bundle:
     """Write beside the target, read it back, then move it into place."""
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already: choose another name or ask to overwrite it")
+    refuse_existing(path, overwrite)
     if path.is_dir() and any(path.iterdir()) and not (path / MANIFEST_NAME).is_file():
         raise UsageError(f"{path} is a folder but no bundle, it stays: choose another name")
     parts = {MANIFEST_NAME: manifest.to_json(), **contents}

@@ -9,12 +9,12 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-import zlib
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from semmix.bundle.zips import ZIP_ERRORS, checked_entries
 from semmix.errors import ModelFormatError
 
 _MAX_ARRAYS = 64
@@ -31,7 +31,7 @@ def parse_golden(content: bytes, where: str) -> dict[str, NDArray[np.float32]]:
     arrays: dict[str, NDArray[np.float32]] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            infos = archive.infolist()
+            infos = checked_entries(archive)
             total = sum(info.file_size for info in infos)
             if len(infos) > _MAX_ARRAYS or total > _MAX_TOTAL_BYTES:
                 raise ModelFormatError(
@@ -41,7 +41,7 @@ def parse_golden(content: bytes, where: str) -> dict[str, NDArray[np.float32]]:
             for info in infos:
                 name = info.filename.removesuffix(".npy")
                 arrays[name] = _parse_array(archive.read(info), f"{name} in {where}")
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as exc:
+    except ZIP_ERRORS as exc:
         raise ModelFormatError(f"{where} is not a NumPy archive ({exc}): {_REPAIR}") from exc
     return arrays
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import struct
 import zipfile
-import zlib
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from semmix.bundle.zips import ZIP_ERRORS, checked_entries
 from semmix.errors import ModelFormatError
 
 _MAX_ZIP_BYTES = 2 << 30
@@ -100,14 +100,14 @@ class ZipSource:
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open(entry) as stream:
                 return _read_limited(stream, limit_bytes, where)  # type: ignore[arg-type]
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as exc:
+        except ZIP_ERRORS as exc:
             raise _damaged_zip(self.path, exc) from exc
 
     def _list(self) -> dict[str, zipfile.ZipInfo]:
         try:
             with zipfile.ZipFile(self.path) as archive:
-                infos = [info for info in archive.infolist() if not _is_litter(info)]
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as exc:
+                infos = [info for info in checked_entries(archive) if not _is_litter(info)]
+        except ZIP_ERRORS as exc:
             raise _damaged_zip(self.path, exc) from exc
         folders = {info.filename.rpartition("/")[0] for info in infos}
         entries = {info.filename.rpartition("/")[2]: info for info in infos}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
+from torch import Tensor, nn
 
 from semmix.bundle import Bundle
 from semmix.errors import ModelFormatError
@@ -15,6 +19,7 @@ from semmix.specs import ModelSpec
 
 Float32 = NDArray[np.float32]
 State = tuple[Float32, ...]
+Network = TypeVar("Network", bound=nn.Module)
 
 WEIGHTS_FILE = "network.safetensors"
 
@@ -44,7 +49,7 @@ class TorchEngine:
     @torch.inference_mode()
     def encode_context(self, embeddings: Float32) -> Float32:
         """Context tokens `[N, K, D]` of embeddings `[N, K, E]`."""
-        return _array(self.network.context_encoder(torch.from_numpy(embeddings)))
+        return as_array(self.network.context_encoder(torch.from_numpy(embeddings)))
 
     def initial_state(self, batch: int = 1) -> State:
         """Zero state for `batch` streams."""
@@ -57,7 +62,7 @@ class TorchEngine:
         """Mask one chunk; see the protocol."""
         inputs = (torch.from_numpy(np.ascontiguousarray(a)) for a in (spectrum, tokens, weights))
         mask, *after = self.network(*inputs, *(torch.from_numpy(s) for s in state))
-        return _array(mask), tuple(_array(s) for s in after)
+        return as_array(mask), tuple(as_array(s) for s in after)
 
 
 def network_from_bundle(bundle: Bundle) -> EdgeSemMix:
@@ -66,21 +71,40 @@ def network_from_bundle(bundle: Bundle) -> EdgeSemMix:
     Raises:
         ModelFormatError: the bundle carries no weights, or they do not fit its sizes.
     """
-    try:
+
+    def make() -> EdgeSemMix:
         config = config_from_dict(bundle.manifest.provenance["config"])
         if config.spec() != bundle.spec:
             raise ValueError("its configuration is not that of its spec")
+        return EdgeSemMix(config)
+
+    return load_network(bundle, make, "export it again")
+
+
+def load_network(bundle: Bundle, make: Callable[[], Network], remedy: str) -> Network:
+    """A network with the weights that travel in a bundle, ready to run.
+
+    Args:
+        bundle: where the weights are.
+        make: builds the network of the bundle's sizes, or raises what is wrong with them.
+        remedy: what to do about a bundle that does not serve.
+
+    Raises:
+        ModelFormatError: the bundle carries no weights, or they do not fit its sizes.
+    """
+    try:
         # Sizes are held against the weights before anything of such sizes is made.
         with torch.device("meta"):
-            network = EdgeSemMix(config)
+            network = make()
         network.load_state_dict(load_safetensors(bundle.read(WEIGHTS_FILE)), assign=True)
     except (SafetensorError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as exc:
         raise ModelFormatError(
             f"{bundle.path}: no PyTorch network can be made of this bundle "
-            f"({str(exc).splitlines()[0]}): export it again, or use the ort engine"
+            f"({str(exc).splitlines()[0]}): {remedy}, or use the ort engine"
         ) from exc
     return network.float().eval()
 
 
-def _array(tensor: torch.Tensor) -> Float32:
+def as_array(tensor: Tensor) -> Float32:
+    """A tensor's values, contiguous."""
     return np.ascontiguousarray(tensor.numpy())

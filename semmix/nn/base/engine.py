@@ -7,8 +7,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
 
 from semmix.bundle import Bundle
 from semmix.errors import ModelFormatError
@@ -21,7 +19,7 @@ from semmix.nn.base.config import (
     BaseConfig,
 )
 from semmix.nn.base.network import BaseSemMix
-from semmix.nn.engine import WEIGHTS_FILE
+from semmix.nn.engine import WEIGHTS_FILE, as_array, load_network
 from semmix.specs import AudioSpec, WindowSpec
 
 Float32 = NDArray[np.float32]
@@ -87,7 +85,7 @@ class TorchWindowEngine:
         """Tokens `[K, D']` of a window's context vectors `[K, D]`."""
         tokens = self.network.latent_transformer.encode_context(torch.from_numpy(vectors)[None])
         assert tokens is not None
-        return _array(tokens[0])
+        return as_array(tokens[0])
 
     @torch.inference_mode()
     def run(
@@ -99,7 +97,7 @@ class TorchWindowEngine:
             torch.from_numpy(np.ascontiguousarray(waveform))[:, None],
             None if tokens is None else torch.from_numpy(np.ascontiguousarray(tokens)),
         )
-        return _array(mask[:, 0]), _array(wave[:, 0])
+        return as_array(mask[:, 0]), as_array(wave[:, 0])
 
 
 def network_from_bundle(bundle: Bundle, spec: WindowSpec) -> BaseSemMix:
@@ -113,22 +111,12 @@ def network_from_bundle(bundle: Bundle, spec: WindowSpec) -> BaseSemMix:
             f"{bundle.path} holds no {WEIGHTS_FILE}, so PyTorch cannot run it: use the ort engine, "
             "or import the checkpoint again with --with-torch"
         )
-    try:
+
+    def make() -> BaseSemMix:
         config = BaseConfig(**bundle.manifest.provenance["config"])
         cut = {name: getattr(spec, name) for name in _FREE}
         if replace(window_spec(config), **cut) != spec:
             raise ValueError("its configuration is not that of its spec")
-        # Sizes are held against the weights before anything of such sizes is made.
-        with torch.device("meta"):
-            network = BaseSemMix(config)
-        network.load_state_dict(load_safetensors(bundle.read(WEIGHTS_FILE)), assign=True)
-    except (SafetensorError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as exc:
-        raise ModelFormatError(
-            f"{bundle.path}: no PyTorch network can be made of this bundle "
-            f"({str(exc).splitlines()[0]}): import it again, or use the ort engine"
-        ) from exc
-    return network.float().requires_grad_(False).eval()
+        return BaseSemMix(config)
 
-
-def _array(tensor: torch.Tensor) -> Float32:
-    return np.ascontiguousarray(tensor.numpy())
+    return load_network(bundle, make, "import it again").requires_grad_(False)
