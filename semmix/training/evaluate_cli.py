@@ -140,7 +140,8 @@ def command(
     from semmix.metrics.taggers import open_tagger
     from semmix.training.clips import ClipSource, GeneratedClips
     from semmix.training.evaluate import evaluate
-    from semmix.training.evaluate_plot import draw_png, require_matplotlib
+    from semmix.pictures import require_matplotlib
+    from semmix.training.evaluate_plot import draw_png
     from semmix.training.evaluate_report import as_csv, as_dict
     from semmix.training.measures import Yardstick
     from semmix.training.muddymix import MuddyMix

@@ -337,7 +337,7 @@ def batch_loss(network: EdgeSemMix, batch: Batch) -> Tensor:
     balance = network.balance(network.context_encoder(batch.policy_embeddings))
     return (
         remix_loss(found.mask[:, kept], batch.mixture, batch.target)
-        + SHARE_WEIGHT * share_loss(found.shares[:, kept], batch.mixture, batch.stems)
+        + SHARE_WEIGHT * share_loss(found.shares[:, :, kept], batch.mixture, batch.stems)
         + GAIN_WEIGHT * gain_loss(gains, batch.gains, batch.active)
         + BALANCE_WEIGHT * balance_loss(balance, batch.policy_balance)
     )
