@@ -18,7 +18,7 @@ class OrtBoundEngine(OrtEngine):
         self, spectrum: Float32, tokens: Float32, weights: Float32, state: State
     ) -> tuple[Float32, State]:
         """Mask one chunk; see `OrtEngine.run`."""
-        feeds = self._feeds(spectrum, tokens, weights, state)
+        feeds = self.feeds(spectrum, tokens, weights, state)
         binding = self._highlighter.io_binding()
         for name, array in feeds.items():
             binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
