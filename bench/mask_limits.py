@@ -78,9 +78,7 @@ def main() -> None:
         true_shares = stems / (stems.sum(0) + 1e-9)
         true_gains = np.broadcast_to(batch.gains[0].numpy(), gains.shape)
         active = batch.active[0].numpy() > 0.0
-        share_errors.append(
-            0.5 * np.sum(np.abs(shares - true_shares) * mixture) / np.sum(mixture)
-        )
+        share_errors.append(0.5 * np.sum(np.abs(shares - true_shares) * mixture) / np.sum(mixture))
         gain_errors_db.append(np.abs(gains - true_gains)[:, active].mean() / NEPERS_PER_DB)
 
         spectrum = stft(example.mix[None], spec.stft)

@@ -103,9 +103,7 @@ def collate(
     """Tensors of a list of examples of equal length, and of scenes without sound."""
     mixture = np.stack([magnitudes(e.mix, spec) for e in examples])
     target = np.stack([magnitudes(e.target, spec) for e in examples])
-    stems = np.stack(
-        [np.stack([magnitudes(s, spec) for s in e.mix_stems]) for e in examples]
-    )
+    stems = np.stack([np.stack([magnitudes(s, spec) for s in e.mix_stems]) for e in examples])
     frame_s = spec.hop_samples / rate_hz
     balance = [SITUATION_BY_NAME[s.situation].balance_lu for s in scenes]
     arrays = (

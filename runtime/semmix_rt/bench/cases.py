@@ -1,4 +1,4 @@
-"""What a benchmark compares: every engine at every precision and chunk length that was asked for."""
+"""What a benchmark compares: engines, at the precisions and chunk lengths that were asked for."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from typing import Any
 
 from semmix.bundle import Bundle
@@ -49,9 +50,9 @@ def _package_bytes(name: str) -> int | None:
         return None
     total = 0
     for file in files:
-        path = file.locate()
-        if os.path.isfile(path):
-            total += os.path.getsize(path)
+        path = Path(str(file.locate()))
+        if path.is_file():
+            total += path.stat().st_size
     return total
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -229,8 +229,6 @@ def _with_memory(
     threads: int,
     on_progress: Callable[[str, int, int], None],
 ) -> list[CaseResult]:
-    from dataclasses import replace
-
     found = []
     for i, (result, (case, _, _, bundle)) in enumerate(zip(results, opened, strict=True)):
         on_progress("Measuring memory", i, len(results))
@@ -240,11 +238,12 @@ def _with_memory(
 
 def _transform_share(results: Sequence[CaseResult], extras: Sequence[Extra]) -> float | None:
     """Time of the transforms in the time of a stereo stream, with the fastest engine."""
-    transform: Any = next((e for e in extras if e.name == TRANSFORM), None)
+    transform = next((e for e in extras if e.name == TRANSFORM), None)
     if transform is None:
         return None
     same_length = [r for r in results if abs(r.case.chunk_s - transform.step_s) < 1e-6]
     network_rtf = min((r.rtf for r in same_length), default=None)
     if network_rtf is None:
         return None
-    return round(transform.rtf / (transform.rtf + network_rtf), 4)
+    share: float = transform.rtf / (transform.rtf + network_rtf)
+    return round(share, 4)

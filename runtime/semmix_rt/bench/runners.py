@@ -70,7 +70,8 @@ class StreamRunner:
         mask, self._state = self._engine.run(
             self._spectrum, self._tokens, self._weights, self._state
         )
-        return mask[0]
+        found: Float32 = mask[0]
+        return found
 
 
 class WindowRunner:
@@ -104,7 +105,9 @@ class WindowRunner:
 
     def call(self) -> Float32:
         """The mask `[F, T]` of a window."""
-        return self._engine.run(*self._inputs, self._tokens)[0][0]
+        masks, _ = self._engine.run(*self._inputs, self._tokens)
+        found: Float32 = masks[0]
+        return found
 
 
 class TransformRunner:
@@ -142,8 +145,8 @@ class TransformRunner:
 def stream_or_window(engine: Engine | WindowEngine, sound: Float32) -> Runner:
     """The runner for the kind of network that an engine holds."""
     if isinstance(engine.spec, WindowSpec):
-        return WindowRunner(engine, sound)  # type: ignore[arg-type]
-    return StreamRunner(engine, sound)  # type: ignore[arg-type]
+        return WindowRunner(engine, sound)
+    return StreamRunner(engine, sound)
 
 
 def _chunks_of_magnitudes(sound: Float32, spec: ModelSpec) -> list[Float32]:

@@ -50,7 +50,9 @@ def decoded_sound(path: Path, rate_hz: int) -> Float32:
                 if received >= MAX_DECODED_S * rate_hz:
                     break
     except (av.error.FFmpegError, OSError) as exc:
-        raise MediaError(f"{path} cannot be read ({exc.strerror or exc}): name another file") from exc
+        raise MediaError(
+            f"{path} cannot be read ({exc.strerror or exc}): name another file"
+        ) from exc
     if not received:
         raise MediaError(f"{path} holds no sound: name a file that has some")
     return np.concatenate(parts)

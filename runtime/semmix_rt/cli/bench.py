@@ -31,7 +31,9 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> t
     except ValueError:
         found = (0.0,)
     if any(not 0.02 <= seconds <= 60.0 for seconds in found):
-        raise click.BadParameter(f"{value!r}: write seconds from 0.02 to 60, as in 0.5,2", ctx, param)
+        raise click.BadParameter(
+            f"{value!r}: write seconds from 0.02 to 60, as in 0.5,2", ctx, param
+        )
     return found
 
 
@@ -147,8 +149,9 @@ def _table(result: BenchResult) -> Iterator[str]:
     facts = result.machine
     cpu = facts["cpu"]
     yield (
-        f"{result.model} on {cpu['name']}, {cpu['usable_cores']} cores, {facts['threads']} threads, "
-        f"load {facts['load_1min']} before the start; {result.repeats} calls each, turn about"
+        f"{result.model} on {cpu['name']}, {cpu['usable_cores']} cores, "
+        f"{facts['threads']} threads, load {facts['load_1min']} before the start; "
+        f"{result.repeats} calls each, turn about"
     )
     width = max(16, *(len(c.case.engine) + len(c.case.precision) + 1 for c in result.cases))
     width = max(width, *(len(e.name) for e in result.extras), 0)

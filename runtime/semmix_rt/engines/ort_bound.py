@@ -1,4 +1,4 @@
-"""ONNX Runtime with IO binding: outputs stay in its own memory, and the state goes back as it is."""
+"""ONNX Runtime with IO binding, which hands arrays over by reference."""
 
 from __future__ import annotations
 

@@ -120,7 +120,9 @@ def test_mask_head_equals_a_plain_loop_over_bands() -> None:
     expected = powers / powers.sum(-1, keepdims=True)
     shares = head(stream)
     assert shares.shape == (2, 3, 7, BINS)
-    np.testing.assert_allclose(shares.movedim(1, 3).numpy(), expected, atol=tolerances.LAYER_FLOAT32)
+    np.testing.assert_allclose(
+        shares.movedim(1, 3).numpy(), expected, atol=tolerances.LAYER_FLOAT32
+    )
 
 
 @torch.no_grad()
