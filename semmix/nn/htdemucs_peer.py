@@ -15,6 +15,8 @@ from semmix.errors import UsageError
 Float32 = NDArray[np.float32]
 
 _RATE_HZ = 44_100
+_SOURCES = ("drums", "bass", "other", "vocals")
+_SEGMENT_S = 7.8
 _OVERLAP = 0.25
 """Of neighbouring segments, as `demucs` has it: what a call moves a stream on is the rest."""
 
@@ -38,10 +40,9 @@ class HTDemucsPeer:
             raise UsageError("the peer htdemucs needs demucs: pip install demucs") from exc
         torch.set_num_threads(threads)
         torch.manual_seed(0)
-        self._network = HTDemucs(sources=["drums", "bass", "other", "vocals"]).eval()
-        segment_s = float(self._network.segment)
-        self.step_s = segment_s * (1.0 - _OVERLAP)
-        mono = np.resize(sound, round(segment_s * _RATE_HZ))
+        self._network = HTDemucs(sources=list(_SOURCES), segment=_SEGMENT_S).eval()
+        self.step_s = _SEGMENT_S * (1.0 - _OVERLAP)
+        mono = np.resize(sound, round(_SEGMENT_S * _RATE_HZ))
         self._segment = torch.from_numpy(np.stack((mono, mono)))[None]
 
     def prepare(self, repeat: int) -> None:

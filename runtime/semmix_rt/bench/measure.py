@@ -12,6 +12,10 @@ from semmix_rt.bench.runners import Runner
 
 Float32 = NDArray[np.float32]
 
+ENOUGH_S, ENOUGH_CALLS = 30.0, 5
+"""A runner that has been timed for so long and so often need not be again: medians of calls that
+take seconds are known by then."""
+
 
 def interleaved(
     runners: Mapping[str, Runner],
@@ -25,7 +29,7 @@ def interleaved(
 
     Args:
         runners: what to time, by label.
-        repeats: timed calls of each.
+        repeats: timed calls of each, fewer of those that take seconds.
         warm_up: calls before, not timed.
         on_repeat: told after each round how many of how many are done.
 
@@ -38,14 +42,16 @@ def interleaved(
     for repeat in range(warm_up + repeats):
         turn = repeat % max(1, len(labels))
         for label in labels[turn:] + labels[:turn]:
-            runner = runners[label]
+            runner, walls = runners[label], walls_s[label]
+            if len(walls) >= ENOUGH_CALLS and sum(walls) >= ENOUGH_S:
+                continue
             runner.prepare(repeat)
             started = perf_counter()
             output = runner.call()
             wall_s = perf_counter() - started
             if repeat < warm_up:
                 continue
-            walls_s[label].append(wall_s)
+            walls.append(wall_s)
             if output is not None:
                 outputs[label] = [output]
         on_repeat(repeat + 1, warm_up + repeats)

@@ -63,7 +63,8 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> t
     type=click.IntRange(1, 100_000),
     default=50,
     show_default=True,
-    help="Timed calls of each case; the 99th percentile wants 100 and more.",
+    help="Timed calls of each case; the 99th percentile wants 100 and more. Calls that take "
+    "seconds are made less often.",
 )
 @click.option("--warm-up", type=click.IntRange(0, 1000), default=5, show_default=True)
 @click.option(
