@@ -83,7 +83,7 @@ class EdgeConfig:
     meter_memory_s: float = 0.0
     programme_lufs: float = PROGRAMME_LUFS
     sources: tuple[str, ...] = ("speech", "music", "effects")
-    dropout: float = 0.1
+    dropout: float = 0.0
     text_encoder: str = ""
 
     @property
