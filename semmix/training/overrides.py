@@ -22,8 +22,10 @@ def override(
     Raises:
         UsageError: no such field, or a value of another kind.
     """
-    known = dict.fromkeys(_changeable(settings), settings)
-    known |= dict.fromkeys(_changeable(sizes), sizes)
+    known: dict[str, Any] = {}
+    owners: tuple[Any, Any] = (settings, sizes)
+    for owner in owners:
+        known.update((name, owner) for name in _changeable(owner))
     changes: dict[int, dict[str, Any]] = {id(settings): {}, id(sizes): {}}
     for assignment in assignments:
         name, sign, text = assignment.partition("=")
