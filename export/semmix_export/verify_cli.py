@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from semmix_export.gate import SoundParity
     from semmix_export.verification import PrecisionResult, Verification
 
@@ -138,56 +136,46 @@ def _reason(result: PrecisionResult) -> str:
 
 def _show(found: Verification) -> None:
     """A table for each precision, and a line on what it means."""
-    from rich.console import Console
-
-    console = Console()
     for result in found.results:
-        console.print(_table(result))
         limits, parity = result.parity.limits, result.parity
-        verdict = "agrees" if result.passed else "does not agree"
+        click.echo(f"{result.precision} in {result.record['engine']}, by sound (* real) and cues:")
+        click.echo(_HEAD)
+        for sound in parity.sounds:
+            click.echo(f"{_row(sound)}  {'FAIL' if sound.failures(limits) else 'ok'}")
         extras = [
-            f"{what} {value:.1f} dB"
+            f"; {what} {value:.1f} dB"
             for what, value in (
                 ("encoded cues", parity.tokens_snr_db),
                 ("several inputs at once", parity.batch_snr_db),
             )
             if value is not None
         ]
-        console.print(
-            f"{result.precision} {verdict} with {found.against}: worst {parity.snr_db:.1f} dB, at "
-            f"least {limits.snr_db:g} dB is asked for" + "".join(f"; {e}" for e in extras),
-            soft_wrap=True,
+        click.echo(
+            f"{result.precision} {'agrees' if result.passed else 'does not agree'} with "
+            f"{found.against}: worst {parity.snr_db:.1f} dB, at least {limits.snr_db:g} dB is "
+            f"asked for{''.join(extras)}"
         )
         for failure in parity.failures:
-            console.print(f"  outside the gate: {failure}", soft_wrap=True, style="red")
+            click.echo(f"  outside the gate: {failure}")
+        click.echo()
     if found.only_made_sounds:
-        console.print("Only made sounds were heard, no real one.", style="yellow")
-    kept = "kept in the bundle" if found.written else "not kept: the bundle is as it was"
-    console.print(f"Records {kept}.")
+        click.echo("Only made sounds were heard, no real one.")
+    click.echo(
+        "The records were kept in the bundle."
+        if found.written
+        else "The records were not kept: the bundle is as it was."
+    )
 
 
-def _table(result: PrecisionResult) -> Table:
-    from rich.table import Table
-
-    table = Table(title=f"{result.precision} in {result.record['engine']}", title_justify="left")
-    table.add_column("sound")
-    table.add_column("cues")
-    for column in ("SNR dB", "mask max", "p99.9", "MAG", "ENV", "LU", ""):
-        table.add_column(column, justify="right")
-    for sound in result.parity.sounds:
-        failed = bool(sound.failures(result.parity.limits))
-        table.add_row(*_row(sound), "FAIL" if failed else "ok", style="red" if failed else "")
-    return table
+_HEAD = (
+    f"{'':<16} {'cues':<9} {'SNR dB':>6} {'mask max':>8} {'p99.9':>7} {'MAG':>7} {'ENV':>7} "
+    f"{'LU':>6}"
+)
 
 
-def _row(sound: SoundParity) -> tuple[str, ...]:
+def _row(sound: SoundParity) -> str:
     return (
-        f"{sound.sound}{' (real)' if sound.real else ''}",
-        sound.cues,
-        f"{sound.snr_db:.1f}",
-        f"{sound.mask_max:.1e}",
-        f"{sound.mask_p999:.1e}",
-        f"{sound.mag:.1e}",
-        f"{sound.env:.1e}",
-        f"{sound.loudness_change_lu:+.3f}",
+        f"{sound.sound[:15] + ('*' if sound.real else ''):<16} {sound.cues:<9} "
+        f"{sound.snr_db:>6.1f} {sound.mask_max:>8.1e} {sound.mask_p999:>7.1e} {sound.mag:>7.1e} "
+        f"{sound.env:>7.1e} {sound.loudness_change_lu:>+6.2f}"
     )

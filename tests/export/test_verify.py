@@ -1,0 +1,197 @@
+"""`verify`: what it writes, what it leaves alone, and how it fails."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from semmix_export import verification, verify
+from semmix_export.gate_sounds import gate_sounds
+from semmix_rt import Remixer
+from semmix_rt.cli.root import main
+from support_checkpoint import published, save_lightning
+
+from semmix.bundle import Bundle
+from semmix.errors import ModelFormatError, ParityError, UsageError
+
+
+@pytest.fixture(autouse=True)
+def _few_sounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sounds themselves are tested with the gate."""
+
+    def few(spec: object, **options: object) -> object:
+        return gate_sounds(spec, brief=True, **options)[2:]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(verification, "gate_sounds", few)
+
+
+def off_by_a_percent(graph: bytes) -> bytes:
+    model = onnx.load_from_string(graph)
+    (weight,) = [w for w in model.graph.initializer if w.name.endswith("decoder.0.time_out")]
+    array = numpy_helper.to_array(weight) * np.float32(1.01)
+    weight.CopyFrom(numpy_helper.from_array(array, weight.name))
+    return model.SerializeToString()
+
+
+@pytest.fixture
+def own(exported, tmp_path: Path) -> Bundle:
+    """Its fp32 is right; what calls itself int8 is off by a percent, as fp16 is; none is proved."""
+    wrong = off_by_a_percent(exported.bundle.highlighter_graph())
+    bundle = exported.bundle.save(tmp_path / "own")
+    for precision in ("fp16", "int8"):
+        bundle = bundle.add_precision(precision, wrong, parity={}, provenance={})
+    return bundle.with_parity("fp32", {})
+
+
+def test_records_are_kept_and_only_what_passed_may_run(own: Bundle) -> None:
+    found = verify(own.path)
+    again = Bundle.load(own.path)
+    assert found.sha256 == again.sha256 != own.sha256
+    assert found.written
+    assert not found.passed
+    passed = {result.precision: result.passed for result in found.results}
+    # A percent is more than eleven bits and less than eight leave.
+    assert passed == {"fp16": False, "fp32": True, "int8": True}
+    for result in found.results:
+        assert again.parity[result.precision] == result.record
+        assert again.parity_passed(result.precision) == result.passed
+    assert again.manifest.files == own.manifest.files
+    Remixer(48_000, 1, model=own.path, precision="int8")
+    with pytest.raises(ParityError, match="fp16 network of .* failed its comparison"):
+        Remixer(48_000, 1, model=own.path, precision="fp16")
+
+
+def test_a_bundle_may_stay_as_it_is(own: Bundle) -> None:
+    found = verify(own, precisions=["fp32"], write=False)
+    assert found.passed
+    assert not found.written
+    assert Bundle.load(own.path).sha256 == own.sha256 == found.sha256
+    assert [r.precision for r in found.results] == ["fp32"]
+
+
+def test_the_model_that_comes_along_is_written_on_request_only(
+    own: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("semmix.bundle.bundle._BUNDLES", own.path.parent)
+    found = verify("own", precisions=["fp32"])
+    assert found.passed
+    assert not found.written
+    assert Bundle.load(own.path).sha256 == own.sha256
+    assert verify("own", precisions=["fp32"], write=True).written
+    assert Bundle.load(own.path).parity_passed("fp32")
+
+
+def test_other_engines_leave_no_record_in_the_bundle(own: Bundle) -> None:
+    found = verify(own, engine="torch")
+    (result,) = found.results
+    assert result.record["engine"] == "torch"
+    assert result.parity.snr_db == 200.0
+    assert not found.written
+    with pytest.raises(UsageError, match="in the ort engine, not in torch"):
+        verify(own, engine="torch", write=True)
+
+
+def test_what_cannot_be_compared_is_refused(own: Bundle, exported, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no precision 'half'"):
+        verify(own, precisions=["half"])
+    with pytest.raises(ModelFormatError, match="has no int8cpu network"):
+        verify(own, precisions=["int8cpu"])
+    with pytest.raises(UsageError, match="was not imported"):
+        verify(own, checkpoint=exported.checkpoint)
+    with pytest.raises(ModelFormatError, match="is no folder and no file|not a bundle|cannot be"):
+        verify(tmp_path / "nowhere")
+
+
+def test_progress_tells_every_sound(own: Bundle) -> None:
+    told: list[tuple[str, int, int, str]] = []
+    verify(own, precisions=["fp32"], write=False, progress=lambda *step: told.append(step))
+    assert [step[1] for step in told] == list(range(len(told)))
+    assert {step[2] for step in told} == {len(told)}
+    assert {step[0] for step in told} == {"fp32"}
+    assert {"clipped", "steps", "speech"} == {step[3] for step in told}
+
+
+# --- Imported checkpoints -----------------------------------------------------------------------
+
+
+def test_an_imported_bundle_is_held_against_its_checkpoint(windowed, tmp_path: Path) -> None:
+    """Without weights for PyTorch in the bundle: those of the file it came from, and no other."""
+    from semmix_export.provenance import file_record
+
+    from semmix.bundle import write_bundle
+
+    source = windowed.bundle
+    file = save_lightning(tmp_path / "visah.ckpt", published(windowed.network))
+    other = save_lightning(tmp_path / "other.ckpt", published(windowed.network) | {"loss": 1})
+    facts = source.manifest.provenance
+    bundle = write_bundle(
+        tmp_path / "imported",
+        source.window_spec,  # type: ignore[arg-type]
+        context=source.context_graph(),
+        highlighters={"fp32": source.highlighter_graph()},
+        golden=source.golden(),
+        model_card="# x\n",
+        provenance={**facts, "checkpoint": file_record(file)},
+        parity={},
+    )
+    with pytest.raises(ModelFormatError, match="pass --checkpoint .* --with-torch"):
+        verify(bundle)
+    with pytest.raises(ModelFormatError, match=r"not the file .* pass visah\.ckpt"):
+        verify(bundle, checkpoint=other)
+    with pytest.raises(ModelFormatError, match="cannot be read"):
+        verify(bundle, checkpoint=tmp_path / "gone.ckpt")
+    found = verify(bundle, checkpoint=file)
+    assert found.passed
+    assert Bundle.load(bundle.path).parity_passed("fp32")
+
+
+# --- The command --------------------------------------------------------------------------------
+
+
+def test_the_command_tells_and_fails(
+    own: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "verify.json"
+    code = main(["verify", str(own.path), "--no-write", "--json", str(report)])
+    assert code == ParityError.exit_code
+    out, err = capsys.readouterr()
+    assert err.count("\n") == 1
+    assert "does not agree with PyTorch (fp16: " in err
+    assert "fp32 agrees with torch" in out
+    assert "fp16 does not agree with torch" in out
+    assert "speech*" in out
+    assert "the bundle is as it was" in out
+    assert max(len(line) for line in out.splitlines() if "two shots" in line) <= 100
+    data = json.loads(report.read_text())
+    assert data["schema"] == "semmix-rt.verify"
+    assert data["passed"] is False
+    assert {p: r["passed"] for p, r in data["precisions"].items()} == {
+        "fp16": False,
+        "fp32": True,
+        "int8": True,
+    }
+    assert Bundle.load(own.path).sha256 == own.sha256
+
+
+def test_json_on_stdout_is_all_there_is(own: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["verify", str(own.path), "--precision", "fp32", "--no-write", "--json", "-"]
+    assert main(line) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["precisions"]["fp32"]["passed"] is True
+    assert err == ""
+
+
+def test_only_made_sounds_are_owned_up_to(own: Bundle, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(
+        verification,
+        "gate_sounds",
+        lambda spec, **options: tuple(replace(s, real=False) for s in gate_sounds(spec)[:1]),
+    )
+    assert main(["verify", str(own.path), "--precision", "fp32"]) == 0
+    assert "Only made sounds were heard" in capsys.readouterr().out
+    assert Bundle.load(own.path).parity["fp32"]["only_made_sounds"] is True
