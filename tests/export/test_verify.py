@@ -30,18 +30,19 @@ def _few_sounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verification, "gate_sounds", few)
 
 
-def off_by_a_percent(graph: bytes) -> bytes:
+def a_little_off(graph: bytes) -> bytes:
+    """49 dB from what it was."""
     model = onnx.load_from_string(graph)
     (weight,) = [w for w in model.graph.initializer if w.name.endswith("decoder.0.time_out")]
-    array = numpy_helper.to_array(weight) * np.float32(1.01)
+    array = numpy_helper.to_array(weight) * np.float32(1.3)
     weight.CopyFrom(numpy_helper.from_array(array, weight.name))
     return model.SerializeToString()
 
 
 @pytest.fixture
 def own(exported, tmp_path: Path) -> Bundle:
-    """Its fp32 is right; what calls itself int8 is off by a percent, as fp16 is; none is proved."""
-    wrong = off_by_a_percent(exported.bundle.highlighter_graph())
+    """Its fp32 is right; what it calls fp16 and int8 is another network; none is proved."""
+    wrong = a_little_off(exported.bundle.highlighter_graph())
     bundle = exported.bundle.save(tmp_path / "own")
     for precision in ("fp16", "int8"):
         bundle = bundle.add_precision(precision, wrong, parity={}, provenance={})
@@ -55,14 +56,14 @@ def test_records_are_kept_and_only_what_passed_may_run(own: Bundle) -> None:
     assert found.written
     assert not found.passed
     passed = {result.precision: result.passed for result in found.results}
-    # A percent is more than eleven bits and less than eight leave.
+    # Less than eleven bits leave, and more than eight do.
     assert passed == {"fp16": False, "fp32": True, "int8": True}
     for result in found.results:
         assert again.parity[result.precision] == result.record
         assert again.parity_passed(result.precision) == result.passed
     assert again.manifest.files == own.manifest.files
     Remixer(48_000, 1, model=own.path, precision="int8")
-    with pytest.raises(ParityError, match="fp16 network of .* failed its comparison"):
+    with pytest.raises(ParityError, match=r"fp16 network of .* failed its comparison"):
         Remixer(48_000, 1, model=own.path, precision="fp16")
 
 
@@ -103,7 +104,7 @@ def test_what_cannot_be_compared_is_refused(own: Bundle, exported, tmp_path: Pat
         verify(own, precisions=["int8cpu"])
     with pytest.raises(UsageError, match="was not imported"):
         verify(own, checkpoint=exported.checkpoint)
-    with pytest.raises(ModelFormatError, match="is no folder and no file|not a bundle|cannot be"):
+    with pytest.raises(ModelFormatError, match="there is no bundle at"):
         verify(tmp_path / "nowhere")
 
 
@@ -139,7 +140,7 @@ def test_an_imported_bundle_is_held_against_its_checkpoint(windowed, tmp_path: P
         provenance={**facts, "checkpoint": file_record(file)},
         parity={},
     )
-    with pytest.raises(ModelFormatError, match="pass --checkpoint .* --with-torch"):
+    with pytest.raises(ModelFormatError, match=r"pass --checkpoint .* --with-torch"):
         verify(bundle)
     with pytest.raises(ModelFormatError, match=r"not the file .* pass visah\.ckpt"):
         verify(bundle, checkpoint=other)
