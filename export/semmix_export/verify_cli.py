@@ -89,6 +89,9 @@ def command(
     from semmix.errors import ParityError, UsageError
 
     to_stdout = json_path is not None and str(json_path) == "-"
+    # Known before the comparison, which takes its time.
+    if json_path is not None and not (to_stdout or json_path.parent.is_dir()):
+        raise UsageError(f"{json_path.parent} is no folder: make it, or choose another place")
     console = Console(stderr=True, quiet=quiet)
     with console.status("Starting PyTorch") as status:
         from semmix_export.verification import verify

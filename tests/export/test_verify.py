@@ -187,6 +187,17 @@ def test_json_on_stdout_is_all_there_is(own: Bundle, capsys: pytest.CaptureFixtu
     assert err == ""
 
 
+def test_a_report_that_has_no_place_is_refused_at_once(
+    own: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def never(*arguments: object, **options: object) -> None:
+        raise AssertionError("nothing may be heard")
+
+    monkeypatch.setattr(verification, "verify", never)
+    assert main(["verify", str(own.path), "--json", str(tmp_path / "no" / "r.json")]) == 2
+    assert "is no folder" in capsys.readouterr().err
+
+
 def test_only_made_sounds_are_owned_up_to(own: Bundle, monkeypatch, capsys) -> None:
     monkeypatch.setattr(
         verification,
