@@ -17,24 +17,13 @@ from safetensors.torch import save as save_safetensors
 import semmix
 from semmix.bundle import Bundle, write_bundle
 from semmix.errors import ParityError
+from semmix.metrics import snr_db
 from semmix.nn import EdgeSemMix
 from semmix.training.checkpoint import Checkpoint
 from semmix_export.graphs import example_inputs, export_context, export_highlighter
 
 MIN_SNR_DB = 90.0
 """Float32 graphs differ from eager only by the order of sums: 24 bits leave far more than this."""
-
-
-def snr_db(reference: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Signal-to-difference ratio in dB: 200 for equal arrays, -inf where one is not finite."""
-    # Comparisons with NaN are false: unchecked, a graph full of NaN would pass any gate.
-    if not (np.isfinite(reference).all() and np.isfinite(other).all()):
-        return -np.inf
-    signal = float(np.sum(np.square(reference, dtype=np.float64)))
-    noise = float(np.sum(np.square(reference.astype(np.float64) - other)))
-    if noise == 0.0:
-        return 200.0
-    return min(200.0, 10.0 * float(np.log10(signal / noise + 1e-30)))
 
 
 def versions() -> dict[str, str]:

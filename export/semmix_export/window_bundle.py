@@ -17,10 +17,11 @@ from semmix_rt.engines.ort_windows import OrtWindowEngine
 from semmix.bundle import Bundle, write_bundle
 from semmix.dsp.windows import analyse, synthesise
 from semmix.errors import ParityError
+from semmix.metrics import snr_db
 from semmix.nn import BaseSemMix
 from semmix.nn.base.engine import TorchWindowEngine, window_spec
 from semmix.specs import WindowSpec
-from semmix_export.bundle import snr_db, versions
+from semmix_export.bundle import versions
 from semmix_export.window_graphs import export_window_context, export_window_highlighter
 
 Float32 = NDArray[np.float32]

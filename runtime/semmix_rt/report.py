@@ -62,7 +62,7 @@ class ModelReport:
             takes none.
         engine: `ort`, `torch`, `tensorrt`.
         provider: what really ran, such as `CPUExecutionProvider`.
-        precision: `fp32`, `fp16` or `int8`.
+        precision: one of `semmix.bundle.PRECISIONS`.
         threads: threads asked of the engine, None for its own choice.
         latency_ms: algorithmic delay of the stream, from the model's chunks and look-ahead.
         level_gain_db: gain at which the network heard the programme, so that it had the loudness

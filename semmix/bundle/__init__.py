@@ -2,5 +2,14 @@
 
 from semmix.bundle.bundle import Bundle, refuse_existing, write_bundle
 from semmix.bundle.manifest import FileRecord, Manifest
+from semmix.bundle.precisions import PRECISIONS, check_precision
 
-__all__ = ["Bundle", "FileRecord", "Manifest", "refuse_existing", "write_bundle"]
+__all__ = [
+    "PRECISIONS",
+    "Bundle",
+    "FileRecord",
+    "Manifest",
+    "check_precision",
+    "refuse_existing",
+    "write_bundle",
+]

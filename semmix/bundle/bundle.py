@@ -22,6 +22,7 @@ import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import replace as _replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from semmix.bundle.manifest import (
     highlighter_name,
     parse_manifest,
 )
+from semmix.bundle.precisions import check_precision
 from semmix.bundle.sources import Source, open_source
 from semmix.errors import ModelFormatError, UsageError
 from semmix.specs import ModelSpec, Spec, WindowSpec
@@ -194,13 +196,8 @@ class Bundle:
         Raises:
             ModelFormatError: the bundle does not hold that precision.
         """
-        name = self.manifest.graphs.get(precision)
-        if name is None:
-            raise ModelFormatError(
-                f"the bundle {self.path} has no {precision} network, only "
-                f"{', '.join(self.precisions)}: choose one of these"
-            )
-        return self.read(name)
+        self.check_holds(precision)
+        return self.read(self.manifest.graphs[precision])
 
     def golden(self) -> dict[str, NDArray[np.float32]]:
         """Inputs and PyTorch's outputs by name, finite float32 arrays.
@@ -217,8 +214,86 @@ class Bundle:
             UsageError: `path` exists and `overwrite` is not set, or cannot be written.
             ModelFormatError: a file of this bundle changed since it was loaded.
         """
-        contents = {name: self.read(name) for name in self.manifest.files}
-        return _write(Path(path), self.manifest, contents, overwrite=overwrite)
+        return _write(Path(path), self.manifest, self._contents(), overwrite=overwrite)
+
+    def add_precision(
+        self,
+        precision: str,
+        graph: bytes,
+        *,
+        parity: Mapping[str, Any],
+        provenance: Mapping[str, Any],
+        to: Path | None = None,
+        replace: bool = False,
+    ) -> Bundle:
+        """Write the bundle anew with the mask network in one more precision.
+
+        Args:
+            precision: one of `PRECISIONS`.
+            graph: ONNX of the mask network.
+            parity: record of its comparison with PyTorch; `passed` decides.
+            provenance: how it was made, kept as `provenance["precisions"][precision]`.
+            to: where the new bundle goes; None to put it in this one's place.
+            replace: the precision may be there already, and `to` be taken by a bundle.
+
+        Returns:
+            the new bundle, loaded back and checked; this one is what it was.
+
+        Raises:
+            UsageError: no such precision, one that is there already, or a place that is taken or
+                cannot be written.
+            ModelFormatError: a file of this bundle changed since it was loaded.
+        """
+        check_precision(precision)
+        old = self.manifest
+        if precision in old.graphs and not replace:
+            raise UsageError(
+                f"the bundle {self.path} has a {precision} network already: ask to replace it"
+            )
+        name = highlighter_name(precision)
+        known = old.provenance.get("precisions")
+        made = known if isinstance(known, dict) else {}
+        manifest = _replace(
+            old,
+            files={**old.files, name: FileRecord(hashlib.sha256(graph).hexdigest(), len(graph))},
+            graphs={**old.graphs, precision: name},
+            provenance={
+                **old.provenance,
+                "precisions": {**made, precision: dict(provenance)},
+            },
+            parity={**old.parity, precision: dict(parity)},
+        )
+        contents = self._contents() | {name: graph}
+        overwrite = replace or to is None
+        return _write(to or self.path, manifest, contents, overwrite=overwrite)
+
+    def with_parity(self, precision: str, record: Mapping[str, Any]) -> Bundle:
+        """Write the bundle anew, in its place, with another parity record of one precision.
+
+        Raises:
+            UsageError: the bundle cannot be written.
+            ModelFormatError: it does not hold the precision, or changed since it was loaded.
+        """
+        self.check_holds(precision)
+        parity = {**self.manifest.parity, precision: dict(record)}
+        manifest = _replace(self.manifest, parity=parity)
+        return _write(self.path, manifest, self._contents(), overwrite=True)
+
+    def check_holds(self, precision: str) -> None:
+        """Refuse a precision that the bundle does not hold.
+
+        Raises:
+            ModelFormatError: it does not.
+        """
+        if precision not in self.manifest.graphs:
+            raise ModelFormatError(
+                f"the bundle {self.path} has no {precision} network, only "
+                f"{', '.join(self.precisions)}: choose one of these"
+            )
+
+    def _contents(self) -> dict[str, bytes]:
+        """All files but the manifest, each held against its hash."""
+        return {name: self.read(name) for name in self.manifest.files}
 
 
 def write_bundle(

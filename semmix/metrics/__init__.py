@@ -1,5 +1,6 @@
 """How far a remix stands from its target, and the levels that an editor reads."""
 
+from semmix.metrics.agreement import MaskAgreement, compare_masks, snr_db
 from semmix.metrics.dib import agreement, dib
 from semmix.metrics.env import env, hilbert_envelope
 from semmix.metrics.kld import kld
@@ -14,9 +15,11 @@ __all__ = [
     "METRIC_RATE_HZ",
     "PUBLISHED_SCALE",
     "LevelError",
+    "MaskAgreement",
     "ProgrammeLevels",
     "agreement",
     "at_44100",
+    "compare_masks",
     "dib",
     "env",
     "hilbert_envelope",
@@ -25,6 +28,7 @@ __all__ = [
     "mag",
     "programme_levels",
     "si_sdr_db",
+    "snr_db",
     "stem_gains_db",
     "wasserstein",
 ]

@@ -13,7 +13,7 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
 from semmix.bundle import Bundle
-from semmix.errors import ModelFormatError
+from semmix.errors import EngineMismatchError, ModelFormatError
 from semmix.nn.edge import EdgeSemMix, config_from_dict
 from semmix.specs import ModelSpec
 
@@ -38,12 +38,16 @@ class TorchEngine:
             torch.set_num_threads(threads)
 
     @classmethod
-    def open(cls, bundle: Bundle, threads: int | None = None) -> TorchEngine:
+    def open(
+        cls, bundle: Bundle, threads: int | None = None, precision: str = "fp32"
+    ) -> TorchEngine:
         """Load the network whose weights travel in a bundle.
 
         Raises:
+            EngineMismatchError: another precision than fp32.
             ModelFormatError: the bundle has no weights, or they do not fit.
         """
+        refuse_other_precision(precision)
         return cls(network_from_bundle(bundle), threads)
 
     @torch.inference_mode()
@@ -63,6 +67,19 @@ class TorchEngine:
         inputs = (torch.from_numpy(np.ascontiguousarray(a)) for a in (spectrum, tokens, weights))
         mask, *after = self.network(*inputs, *(torch.from_numpy(s) for s in state))
         return as_array(mask), tuple(as_array(s) for s in after)
+
+
+def refuse_other_precision(precision: str) -> None:
+    """PyTorch is the reference and runs the weights as they were trained.
+
+    Raises:
+        EngineMismatchError: another precision than fp32.
+    """
+    if precision != "fp32":
+        raise EngineMismatchError(
+            f"the torch engine runs fp32 and no {precision}: choose another engine, such as "
+            "--engine ort, or --precision fp32"
+        )
 
 
 def network_from_bundle(bundle: Bundle) -> EdgeSemMix:

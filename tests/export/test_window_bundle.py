@@ -12,7 +12,6 @@ import tolerances
 import torch
 from onnx import numpy_helper
 from semmix_export import window_bundle
-from semmix_export.bundle import snr_db
 from semmix_export.window_bundle import MIN_WINDOW_SNR_DB, export_window_bundle, proof_sound
 from semmix_rt.engines import open_window_engine
 from semmix_rt.media.decoding import audio_blocks
@@ -23,6 +22,7 @@ from support_window import short_windows
 from semmix.bundle import Bundle
 from semmix.dsp.windows import analyse, synthesise
 from semmix.errors import ModelFormatError, ParityError
+from semmix.metrics import snr_db
 from semmix.nn.base.engine import TorchWindowEngine
 
 

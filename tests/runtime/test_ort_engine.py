@@ -10,7 +10,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 import tolerances
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from semmix_rt.engines import engine_names, open_engine, registry
 from semmix_rt.engines.base import Engine
 from semmix_rt.engines.ort import OrtEngine, open_session, session_options
@@ -24,7 +24,7 @@ from support_engine import (
 )
 
 from semmix.bundle import Bundle, write_bundle
-from semmix.errors import EngineError, EngineMismatchError, ProviderError
+from semmix.errors import EngineError, EngineMismatchError, ModelFormatError, ProviderError
 
 
 @pytest.fixture(scope="module")
@@ -284,3 +284,54 @@ def test_the_probe_graph_is_a_plain_addition() -> None:
     opset = helper.make_opsetid("", 17)
     model = helper.make_model(graph, ir_version=8, opset_imports=[opset])
     assert onnx.load_from_string(PROBE_GRAPH) == model
+
+
+# --- Precisions ---------------------------------------------------------------------------------
+
+
+def test_the_precision_that_was_asked_for_runs(tmp_path: Path) -> None:
+    """The other precision's graph is another model, so that they cannot be mistaken."""
+    graphs = {"fp32": highlighter_onnx(tiny_model()), "fp16": highlighter_onnx(tiny_model(9))}
+    bundle = write_bundle(tmp_path / "two", **bundle_parts(highlighters=graphs))  # type: ignore[arg-type]
+    inputs = tiny_inputs(tiny_model())
+    for precision, seed in (("fp32", 0), ("fp16", 9)):
+        engine = open_engine(bundle, precision=precision)
+        assert engine.precision == precision
+        expected, _ = tiny_model(seed).run(*inputs)
+        np.testing.assert_allclose(engine.run(*inputs)[0], expected, atol=tolerances.ENGINE_MASK)
+
+
+@pytest.mark.parametrize("engine", ["ort", "torch"])
+def test_a_precision_that_is_not_there_is_refused(tiny_bundle: Bundle, engine: str) -> None:
+    with pytest.raises(ModelFormatError, match="has no int8 network, only fp32"):
+        open_engine(tiny_bundle, engine, precision="int8")
+
+
+def eight_bit_product() -> bytes:
+    """`y [1, 1] = x [1, 64] @ ones`, all in S8 Q/DQ of step 1/127: 64 is far above 16 bits."""
+    step, zero = np.float32(1 / 127), np.int8(0)
+    quantise = {"step": step, "zero": zero, "ones": np.full((64, 1), 127, np.int8)}
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "step", "zero"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "step", "zero"], ["d"]),
+        helper.make_node("DequantizeLinear", ["ones", "step", "zero"], ["w"]),
+        helper.make_node("MatMul", ["d", "w"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "eight",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1])],
+        [numpy_helper.from_array(np.asarray(a), n) for n, a in quantise.items()],
+    )
+    model = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 20)])
+    return model.SerializeToString()
+
+
+def test_graphs_for_tensorrt_are_computed_without_onnx_runtimes_own_kernels() -> None:
+    """Those overflow where the CPU has no VNNI, and would make 0.5 of this product."""
+    session = open_session(eight_bit_product(), "CPUExecutionProvider", 1, "int8")
+    (y,) = session.run(["y"], {"x": np.ones((1, 64), np.float32)})
+    assert float(y[0, 0]) == pytest.approx(64.0, rel=1e-6)
+    entry = session.get_session_options().get_session_config_entry("session.disable_quant_qdq")
+    assert entry == "1"

@@ -22,7 +22,7 @@ class Engine(Protocol):
     Attributes:
         name: `ort`, `torch`, `tensorrt`.
         provider: what really runs, such as `CPUExecutionProvider`.
-        precision: `fp32`, `fp16` or `int8`.
+        precision: one of `semmix.bundle.PRECISIONS`.
         spec: the network's numbers.
     """
 

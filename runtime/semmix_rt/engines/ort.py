@@ -57,7 +57,7 @@ class OrtEngine:
         self.spec = bundle.spec
         self._context = open_session(bundle.context_graph(), self.provider, threads)
         self._highlighter = open_session(
-            bundle.highlighter_graph(precision), self.provider, threads
+            bundle.highlighter_graph(precision), self.provider, threads, precision
         )
         inputs, outputs = _context_axes(self.spec)
         check_graph(self._context, inputs, outputs, f"the context graph of {bundle.path}")
@@ -66,9 +66,9 @@ class OrtEngine:
         self._output_names = list(outputs)
 
     @classmethod
-    def open(cls, bundle: Bundle, threads: int) -> OrtEngine:
-        """The engine over a bundle's fp32 networks, with `threads` CPU threads."""
-        return cls(bundle, threads=threads)
+    def open(cls, bundle: Bundle, threads: int, precision: str) -> OrtEngine:
+        """The engine over a bundle's networks, with `threads` CPU threads."""
+        return cls(bundle, precision=precision, threads=threads)
 
     def encode_context(self, embeddings: Float32) -> Float32:
         """Encode the cues of `N` segments: `[N, K, E]` -> context tokens `[N, K, D]`.
@@ -130,10 +130,14 @@ class OrtTensorrtEngine(OrtEngine):
     requested_provider = "TensorrtExecutionProvider"
 
 
-def open_session(model: bytes, provider: str, threads: int) -> ort.InferenceSession:
+def open_session(
+    model: bytes, provider: str, threads: int, precision: str = "fp32"
+) -> ort.InferenceSession:
     """A session over ONNX bytes that runs on `provider` and nothing else.
 
-    A GPU provider may leave single operators to the CPU, as ONNX Runtime always does.
+    A GPU provider may leave single operators to the CPU, as ONNX Runtime always does. Graphs of
+    the precision `int8` are bound for TensorRT: elsewhere their Q/DQ pairs are computed as they
+    stand, since ONNX Runtime's own kernels for them overflow 16 bits on CPUs without VNNI.
 
     Raises:
         ProviderError: the provider is not built in, or does not start on this machine.
@@ -144,11 +148,12 @@ def open_session(model: bytes, provider: str, threads: int) -> ort.InferenceSess
             f"this onnxruntime {ort.__version__} has no {provider}: {_INSTALL.get(provider, '')}"
         )
     providers = [provider] if provider == _CPU else [provider, _CPU]
+    options = session_options(threads)
+    if precision == "int8":
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:
         # enable_fallback=0: the wrapper would print to stdout and go on with the CPU.
-        session = ort.InferenceSession(
-            model, session_options(threads), providers=providers, enable_fallback=0
-        )
+        session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
     except Exception as exc:  # onnxruntime's errors share no other base class
         if provider == _CPU:
             raise EngineError(

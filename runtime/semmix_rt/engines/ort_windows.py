@@ -16,7 +16,6 @@ class OrtWindowEngine:
 
     name = "ort"
     provider = _PROVIDER
-    precision = "fp32"
 
     def __init__(
         self,
@@ -24,6 +23,7 @@ class OrtWindowEngine:
         context: bytes | None,
         highlighter: bytes,
         *,
+        precision: str = "fp32",
         threads: int = 1,
         where: str = "the model",
     ) -> None:
@@ -33,6 +33,7 @@ class OrtWindowEngine:
             spec: their numbers.
             context: ONNX of the context encoder, None for a model without context.
             highlighter: ONNX of the mask network.
+            precision: its precision.
             threads: CPU threads of one call.
             where: what messages call the model.
 
@@ -41,6 +42,7 @@ class OrtWindowEngine:
             EngineMismatchError: a graph does not fit the spec.
         """
         self.spec = spec
+        self.precision = precision
         self._context = None
         if context is not None:
             self._context = open_session(context, _PROVIDER, threads)
@@ -50,18 +52,24 @@ class OrtWindowEngine:
                 {"tokens": (1, spec.context_vectors, spec.token_dim)},
                 f"the context graph of {where}",
             )
-        self._highlighter = open_session(highlighter, _PROVIDER, threads)
+        self._highlighter = open_session(highlighter, _PROVIDER, threads, precision)
         inputs, outputs = _highlighter_axes(spec)
         check_graph(self._highlighter, inputs, outputs, f"the mask graph of {where}")
 
     @classmethod
-    def open(cls, bundle: Bundle, threads: int) -> OrtWindowEngine:
-        """The engine over a bundle's fp32 networks, with `threads` CPU threads."""
+    def open(cls, bundle: Bundle, threads: int, precision: str) -> OrtWindowEngine:
+        """The engine over a bundle's networks, with `threads` CPU threads."""
         spec = bundle.window_spec
         assert spec is not None
         context = None if spec.context == "none" else bundle.context_graph()
-        highlighter = bundle.highlighter_graph()
-        return cls(spec, context, highlighter, threads=threads, where=str(bundle.path))
+        return cls(
+            spec,
+            context,
+            bundle.highlighter_graph(precision),
+            precision=precision,
+            threads=threads,
+            where=str(bundle.path),
+        )
 
     def encode_context(self, vectors: Float32) -> Float32:
         """Tokens `[K, D']` of a window's context vectors `[K, D]`.

@@ -1,7 +1,7 @@
 """Find engines by name, without importing what is not asked for.
 
 Engines announce themselves in the entry-point group `semmix_rt.engines`; each is a class with
-`open(bundle, threads) -> Engine`, those for models that hear whole windows in
+`open(bundle, threads, precision) -> Engine`, those for models that hear whole windows in
 `semmix_rt.window_engines`. So the runtime can run the PyTorch engine and never imports PyTorch
 itself.
 """
@@ -35,7 +35,9 @@ def engine_names() -> tuple[str, ...]:
     return tuple(sorted(_entries(GROUP)))
 
 
-def open_engine(bundle: Bundle, name: str = "auto", *, threads: int = 1) -> Engine:
+def open_engine(
+    bundle: Bundle, name: str = "auto", *, threads: int = 1, precision: str = "fp32"
+) -> Engine:
     """Load a bundle's networks into an engine.
 
     Args:
@@ -43,18 +45,23 @@ def open_engine(bundle: Bundle, name: str = "auto", *, threads: int = 1) -> Engi
         name: `ort` (ONNX Runtime on the CPU), `ort-cuda`, `ort-tensorrt`, `torch`, or any
             other announced engine. `auto` is `ort`: the same result on every machine.
         threads: CPU threads of one inference call.
+        precision: of the mask network, one that the bundle holds.
 
     Raises:
         EngineError: no such engine, or its packages are missing.
         ProviderError: the engine would run on other hardware than its name says.
-        EngineMismatchError: the graphs do not fit the bundle's spec.
-        ModelFormatError: the bundle changed since it was loaded, or its graph is damaged.
+        EngineMismatchError: the graphs do not fit the bundle's spec, or the engine cannot run
+            that precision.
+        ModelFormatError: the bundle lacks the precision or changed since it was loaded, or its
+            graph is damaged.
     """
-    engine: Engine = _open(GROUP, bundle, name, threads)
+    engine: Engine = _open(GROUP, bundle, name, threads, precision)
     return engine
 
 
-def open_window_engine(bundle: Bundle, name: str = "auto", *, threads: int = 1) -> WindowEngine:
+def open_window_engine(
+    bundle: Bundle, name: str = "auto", *, threads: int = 1, precision: str = "fp32"
+) -> WindowEngine:
     """Load the networks of a bundle whose `window_spec` is not None; see `open_engine`.
 
     Args:
@@ -62,12 +69,13 @@ def open_window_engine(bundle: Bundle, name: str = "auto", *, threads: int = 1) 
         name: `ort` (ONNX Runtime on the CPU, also `auto`) or `torch`, which needs a bundle that
             carries weights for PyTorch.
         threads: CPU threads of one inference call.
+        precision: of the mask network, one that the bundle holds.
     """
-    engine: WindowEngine = _open(WINDOW_GROUP, bundle, name, threads)
+    engine: WindowEngine = _open(WINDOW_GROUP, bundle, name, threads, precision)
     return engine
 
 
-def _open(group: str, bundle: Bundle, name: str, threads: int) -> Any:
+def _open(group: str, bundle: Bundle, name: str, threads: int, precision: str) -> Any:
     entries = _entries(group)
     entry = entries.get(DEFAULT_ENGINE if name == "auto" else name)
     if entry is None:
@@ -77,8 +85,9 @@ def _open(group: str, bundle: Bundle, name: str, threads: int) -> Any:
         )
     if threads < 1:
         raise EngineError(f"an engine cannot run on {threads} threads: ask for 1 or more")
+    bundle.check_holds(precision)
     try:
-        return entry.load().open(bundle, threads)
+        return entry.load().open(bundle, threads, precision)
     except ModuleNotFoundError as exc:
         who, remedy = _REMEDIES.get(
             (exc.name or "").partition(".")[0],

@@ -19,7 +19,7 @@ from semmix.nn.base.config import (
     BaseConfig,
 )
 from semmix.nn.base.network import BaseSemMix
-from semmix.nn.engine import WEIGHTS_FILE, as_array, load_network
+from semmix.nn.engine import WEIGHTS_FILE, as_array, load_network, refuse_other_precision
 from semmix.specs import AudioSpec, WindowSpec
 
 Float32 = NDArray[np.float32]
@@ -70,12 +70,16 @@ class TorchWindowEngine:
             torch.set_num_threads(threads)
 
     @classmethod
-    def open(cls, bundle: Bundle, threads: int | None = None) -> TorchWindowEngine:
+    def open(
+        cls, bundle: Bundle, threads: int | None = None, precision: str = "fp32"
+    ) -> TorchWindowEngine:
         """Load the network whose weights travel in a bundle.
 
         Raises:
+            EngineMismatchError: another precision than fp32.
             ModelFormatError: the bundle has no weights for PyTorch, or they do not fit.
         """
+        refuse_other_precision(precision)
         spec = bundle.window_spec
         assert spec is not None
         return cls(network_from_bundle(bundle, spec), spec, threads)

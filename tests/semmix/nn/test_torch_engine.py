@@ -13,7 +13,7 @@ from semmix_rt.engines import open_engine
 from support_training import lively_network, masked, network_inputs, torch_bundle
 
 from semmix.bundle import Bundle
-from semmix.errors import ModelFormatError
+from semmix.errors import EngineMismatchError, ModelFormatError
 from semmix.nn import EdgeSemMix
 from semmix.nn.engine import TorchEngine, network_from_bundle
 
@@ -125,3 +125,10 @@ def test_weights_of_other_sizes_are_refused(network: EdgeSemMix, tmp_path: Path)
     with pytest.raises(ModelFormatError, match="export it again"):
         open_engine(bundle, "torch")
     assert replace(other.config, feed_forward=32) == network.config
+
+
+def test_pytorch_runs_no_other_precision(network: EdgeSemMix, tmp_path: Path) -> None:
+    graphs = {"fp32": b"none", "fp16": b"half"}
+    bundle = torch_bundle(tmp_path / "half", network, highlighters=graphs)
+    with pytest.raises(EngineMismatchError, match="runs fp32 and no fp16: choose another engine"):
+        open_engine(bundle, "torch", precision="fp16")
