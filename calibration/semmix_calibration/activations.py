@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Iterable
 
 import numpy as np
@@ -19,8 +21,9 @@ METHODS = {
     "percentile": CalibrationMethod.Percentile,
     "entropy": CalibrationMethod.Entropy,
 }
-"""Ways to choose the range of an activation: all of it; all but its outermost thousandth of a
-percent; or the range that keeps the most of its distribution (least Kullback-Leibler divergence)."""
+"""Ways to choose the range of an activation: all of it; all but the outermost
+thousandth of a percent; or what keeps the most of its distribution (least Kullback-Leibler
+divergence)."""
 
 PERCENTILE = 99.999
 _BINS = {"percentile": 2048, "entropy": 1024}
@@ -28,7 +31,14 @@ _LEVELS = 128
 """Magnitudes that eight signed bits can tell apart."""
 
 
-def collect(content: bytes, names: Iterable[str], runs: Iterable[Feeds], method: str) -> TensorsData:
+def _quiet() -> contextlib.redirect_stdout[io.StringIO]:
+    """Keep stdout clean: the histograms talk of themselves there, where results go."""
+    return contextlib.redirect_stdout(io.StringIO())
+
+
+def collect(
+    content: bytes, names: Iterable[str], runs: Iterable[Feeds], method: str
+) -> TensorsData:
     """Run a float32 graph and choose a range for each of the named tensors.
 
     Args:
@@ -69,7 +79,9 @@ def collect(content: bytes, names: Iterable[str], runs: Iterable[Feeds], method:
                 low, high = found.get(name, (array.min(), array.max()))
                 found[name] = (min(low, array.min()), max(high, array.max()))
         else:
-            histograms.collect({name: [array] for name, array in arrays.items()})
+            with _quiet():
+                histograms.collect({name: [array] for name, array in arrays.items()})
     if method != "minmax":
-        found = histograms.compute_collection_result()
+        with _quiet():
+            found = histograms.compute_collection_result()
     return TensorsData(METHODS[method], found)

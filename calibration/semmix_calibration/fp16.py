@@ -53,7 +53,7 @@ _MOVING = frozenset(
 
 
 def typed(content: bytes, ranges: Mapping[str, Range]) -> bytes:
-    """Type a float32 graph half precision, with the delicate nodes and all inputs and outputs float32.
+    """Type a float32 graph half precision; delicate nodes, inputs and outputs stay float32.
 
     Args:
         content: ONNX in float32.
@@ -135,7 +135,7 @@ def _measured(graph: Graph, node: NodeProto) -> list[NodeProto]:
 
 
 def _carriers(graph: Graph, float32_nodes: set[str]) -> set[str]:
-    """Nodes that only carry float32 values, from float32 nodes or the inputs, to where they leave."""
+    """Nodes that only carry values from float32 nodes or inputs to float32 nodes or outputs."""
     found: set[str] = set()
     outputs = {value.name for value in graph.model.graph.output}
     for node in graph.nodes:

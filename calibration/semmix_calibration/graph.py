@@ -1,4 +1,4 @@
-"""What the precisions ask of an ONNX graph: who makes a tensor, who takes it, whose part a node is."""
+"""What precisions ask of an ONNX graph: who makes and takes a tensor, whose part a node is."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ def index(model: ModelProto) -> Graph:
     for number, node in enumerate(model.graph.node):
         if not node.name:
             node.name = next(
-                n for n in (f"{node.op_type}_{number}{'_' * i}" for i in range(99)) if n not in taken
+                n
+                for n in (f"{node.op_type}_{number}{'_' * i}" for i in range(99))
+                if n not in taken
             )
             taken.add(node.name)
         for name in node.output:

@@ -33,6 +33,7 @@ class Product:
 
     Attributes:
         node: its name.
+        operator: `MatMul`, `Gemm` or `Conv`.
         block: part of the network it belongs to.
         weight: name of its weights.
         axis: axis of the weights along which each output channel has a scale of its own.
@@ -41,6 +42,7 @@ class Product:
     """
 
     node: str
+    operator: str
     block: str
     weight: str
     axis: Axis
@@ -82,7 +84,7 @@ def _product(
     if min(inner, outer) < MIN_WIDTH:
         return None
     macs = _macs(graph, node, shapes)
-    return Product(node.name, block, weight, axis, node.input[1 - place], macs)
+    return Product(node.name, node.op_type, block, weight, axis, node.input[1 - place], macs)
 
 
 def _sides(node: NodeProto, dims: list[int], place: int) -> tuple[int, int, Axis]:
@@ -167,12 +169,23 @@ def quantise(
             "WeightSymmetric": True,
             "QuantizeBias": False,
             "OpTypesToExcludeOutputQuantization": list(_OPERATORS),
-            # The tool's own choice for matrix products is the second axis, which for weights on
-            # the left and for stacks of weights is the one that is summed over.
-            "TensorQuantOverrides": {p.weight: [{"axis": p.axis}] for p in picked},
+            "TensorQuantOverrides": {p.weight: [_scales(graph, p, cpu)] for p in picked},
         },
     )
     return finish(quantizer.quantize_model())
+
+
+def _scales(graph: Graph, product: Product, cpu: bool) -> dict[str, int]:
+    """How a product's weights are scaled, in the words of ONNX Runtime's tool.
+
+    The tool's own choice for matrix products is the second axis, which for weights on the left
+    and for stacks of weights is the one that is summed over.
+    """
+    dims = graph.constants[product.weight].dims
+    if cpu and product.operator == "MatMul" and (len(dims) > 2 or product.axis == 0):
+        # ONNX Runtime's CPU kernels refuse scales for each channel there, when they run.
+        return {}
+    return {"axis": product.axis}
 
 
 def activation_names(chosen: Iterable[Product]) -> Iterator[str]:
