@@ -175,6 +175,25 @@ def gather(
     return Material((*drawn, *_made(drawn[0], sample_rate_hz, clip_s)), tuple(held_out))
 
 
+def made_material(sample_rate_hz: int, clip_s: float, seed: int = 7) -> Material:
+    """Sounds for FP16 where no recordings are given: a gliding buzz, bursts of noise, and the rest.
+
+    They fill the network's range from silence to full scale. INT8 must not be chosen on them: its
+    ranges would be those of no real sound.
+    """
+    rng = np.random.default_rng(seed)
+    time_s = np.arange(round(clip_s * sample_rate_hz)) / sample_rate_hz
+    phase = 2.0 * np.pi * (110.0 * time_s + 15.0 * np.sin(2.0 * np.pi * 0.7 * time_s))
+    voiced = sum(np.sin(k * phase) / k for k in range(1, 20))
+    buzz = 0.2 * voiced * np.sin(np.pi * 3.0 * time_s) ** 2
+    clips = []
+    for _ in range(2):
+        bursts = rng.standard_normal(len(time_s)) * np.exp(-6.0 * (time_s % 0.7))
+        sound = (buzz + 0.1 * bursts)[None].astype(np.float32)
+        clips.append(Clip("made", np.clip(sound, -1.0, 1.0)))
+    return Material((clips[0], *_made(clips[0], sample_rate_hz, clip_s)), (clips[1],))
+
+
 def _made(model: Clip, sample_rate_hz: int, clip_s: float) -> Iterable[Clip]:
     """Clips that calibration must have whatever the sources are."""
     sound = model.sound

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from dataclasses import asdict
@@ -19,8 +20,15 @@ from semmix.bundle import Bundle, write_bundle
 from semmix.errors import ParityError
 from semmix.metrics import snr_db
 from semmix.nn import EdgeSemMix
+from semmix.specs import Spec
 from semmix.training.checkpoint import Checkpoint
-from semmix_export.graphs import example_inputs, export_context, export_highlighter
+from semmix_export.graphs import (
+    OPSET,
+    example_inputs,
+    export_context,
+    export_highlighter,
+    stamp,
+)
 
 MIN_SNR_DB = 90.0
 """Float32 graphs differ from eager only by the order of sums: 24 bits leave far more than this."""
@@ -36,12 +44,28 @@ def versions() -> dict[str, str]:
     }
 
 
+def graph_facts(spec: Spec, weights: bytes) -> dict[str, str]:
+    """What an exported graph says of itself: no path, no host, so equal exports are equal.
+
+    Args:
+        spec: of the network.
+        weights: the network as safetensors.
+    """
+    return {
+        "semmix.model": spec.name,
+        "semmix.spec": json.dumps(spec.to_dict(), sort_keys=True),
+        "semmix.versions": json.dumps(versions(), sort_keys=True),
+        "semmix.weights_sha256": hashlib.sha256(weights).hexdigest(),
+    }
+
+
 def export_bundle(
     checkpoint: Checkpoint,
     path: Path,
     *,
     model_card: str,
     provenance: dict[str, object] | None = None,
+    opset: int = OPSET,
     overwrite: bool = False,
 ) -> Bundle:
     """Export a checkpoint's averaged weights and write a bundle that ONNX Runtime agrees on.
@@ -51,6 +75,7 @@ def export_bundle(
         path: folder to make.
         model_card: text for people: data, licences, metrics, limits.
         provenance: more facts to keep beside the training settings.
+        opset: of ONNX.
         overwrite: replace an older bundle.
 
     Raises:
@@ -61,9 +86,12 @@ def export_bundle(
     spec = network.config.spec()
     with tempfile.TemporaryDirectory() as folder:
         context, highlighter = Path(folder) / "context.onnx", Path(folder) / "highlighter.onnx"
-        export_context(network, context)
-        export_highlighter(network, highlighter)
-        context_bytes, highlighter_bytes = context.read_bytes(), highlighter.read_bytes()
+        export_context(network, context, opset)
+        export_highlighter(network, highlighter, opset)
+        weights = save_safetensors({k: v.contiguous() for k, v in network.state_dict().items()})
+        said = graph_facts(spec, weights)
+        context_bytes = stamp(context.read_bytes(), said)
+        highlighter_bytes = stamp(highlighter.read_bytes(), said)
     golden, parity = _prove(network, context_bytes, highlighter_bytes)
     config = json.loads(json.dumps(asdict(network.config)))
     facts = {
@@ -72,7 +100,6 @@ def export_bundle(
         "versions": versions(),
         **(provenance or {}),
     }
-    weights = {k: v.contiguous() for k, v in network.state_dict().items()}
     return write_bundle(
         path,
         spec,
@@ -82,7 +109,7 @@ def export_bundle(
         model_card=model_card,
         provenance=facts,
         parity={"fp32": parity},
-        network=save_safetensors(weights),
+        network=weights,
         overwrite=overwrite,
     )
 

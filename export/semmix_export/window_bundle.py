@@ -21,7 +21,8 @@ from semmix.metrics import snr_db
 from semmix.nn import BaseSemMix
 from semmix.nn.base.engine import TorchWindowEngine, window_spec
 from semmix.specs import WindowSpec
-from semmix_export.bundle import versions
+from semmix_export.bundle import graph_facts, versions
+from semmix_export.graphs import OPSET, stamp
 from semmix_export.window_graphs import export_window_context, export_window_highlighter
 
 Float32 = NDArray[np.float32]
@@ -40,6 +41,7 @@ def export_window_bundle(
     spec: WindowSpec | None = None,
     provenance: dict[str, object] | None = None,
     with_torch: bool = False,
+    opset: int = OPSET,
     overwrite: bool = False,
     tell: Callable[[str], None] = lambda step: None,
 ) -> Bundle:
@@ -52,6 +54,7 @@ def export_window_bundle(
         spec: how sound is cut into windows; None for windows as long as a training clip.
         provenance: facts to keep.
         with_torch: also carry the weights for the PyTorch engine, which doubles the bundle.
+        opset: of ONNX.
         overwrite: replace an older bundle.
         tell: is told each step as it begins.
 
@@ -62,20 +65,21 @@ def export_window_bundle(
     """
     spec = spec or window_spec(network.config)
     spec.check()
+    weights = save_safetensors({k: v.contiguous() for k, v in network.state_dict().items()})
+    said = graph_facts(spec, weights)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         context = None
         if spec.context != "none":
             tell("exporting the context encoder")
-            export_window_context(network, spec, folder / "context.onnx")
-            context = (folder / "context.onnx").read_bytes()
+            export_window_context(network, spec, folder / "context.onnx", opset)
+            context = stamp((folder / "context.onnx").read_bytes(), said)
         tell("exporting the mask network")
-        export_window_highlighter(network, spec, folder / "highlighter.onnx")
-        highlighter = (folder / "highlighter.onnx").read_bytes()
+        export_window_highlighter(network, spec, folder / "highlighter.onnx", opset)
+        highlighter = stamp((folder / "highlighter.onnx").read_bytes(), said)
         tell("comparing ONNX Runtime with PyTorch")
         golden, parity = _prove(network, spec, OrtWindowEngine(spec, context, highlighter))
     tell("writing the bundle")
-    weights = {key: value.contiguous() for key, value in network.state_dict().items()}
     return write_bundle(
         path,
         spec,
@@ -89,7 +93,7 @@ def export_window_bundle(
             **(provenance or {}),
         },
         parity={"fp32": parity},
-        network=save_safetensors(weights) if with_torch else None,
+        network=weights if with_torch else None,
         overwrite=overwrite,
     )
 

@@ -70,7 +70,7 @@ def quick_export(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the exporter answer at once with the graphs it made for the session."""
 
     def write(content: bytes) -> object:
-        return lambda network, path: path.write_bytes(content)
+        return lambda network, path, opset: path.write_bytes(content)
 
     context, highlighter = exported.bundle.context_graph(), exported.bundle.highlighter_graph()
     monkeypatch.setattr("semmix_export.bundle.export_context", write(context))
@@ -107,7 +107,7 @@ def quick_window_export(windowed: ExportedWindows, monkeypatch: pytest.MonkeyPat
     """Let the exporter answer at once with the graphs it made before."""
 
     def write(content: bytes) -> object:
-        return lambda network, spec, path: path.write_bytes(content)
+        return lambda network, spec, path, opset: path.write_bytes(content)
 
     context, highlighter = windowed.bundle.context_graph(), windowed.bundle.highlighter_graph()
     monkeypatch.setattr(window_bundle, "export_window_context", write(context))
