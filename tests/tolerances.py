@@ -188,3 +188,6 @@ FP16_LEVEL_REL = 5e-3
 FAKE_QUANT_REL = 5e-3
 """A quantised product in ONNX Runtime against NumPy in float64, as a share of the spread: ties
 that fall to the other side of a step; a quantisation itself moves values by 6e-2."""
+
+INT8_CLIPS_DB = 15.0
+"""SNR of an INT8 network on one clip against another: quiet passages are nearer to a step."""
