@@ -1,21 +1,19 @@
-"""One small network, its bundle and a folder of stems for all tests of the room."""
+"""A small network and a folder of stems for all tests of the room."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from semmix_export.bundle import export_bundle
-from support_training import checkpoint_of, lively_network, write_stems
+from support_training import write_stems
 
 from semmix.bundle import Bundle
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def small(exported) -> Bundle:
     """The tiny preset, meter included, with lively weights, as a bundle."""
-    folder: Path = tmp_path_factory.mktemp("calibration") / "small"
-    return export_bundle(checkpoint_of(lively_network("tiny")), folder, model_card="# small\n")
+    return exported.bundle
 
 
 @pytest.fixture(scope="session")

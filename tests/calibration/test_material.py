@@ -10,6 +10,7 @@ import pytest
 import soundfile
 from semmix_calibration.material import gather, list_sources, made_material, read_test_list
 
+from semmix.assets import asset_path
 from semmix.errors import MediaError, UsageError
 
 RATE_HZ = 48_000
@@ -25,7 +26,7 @@ def test_every_class_is_there_and_held_out_sound_is_other_sound(stems: Path) -> 
     material = gather(list_sources(stems, ()), RATE_HZ, clip_s=0.5, clips=2)
     kinds = [clip.kind for clip in material.calibration]
     assert sorted(kinds) == sorted(
-        ["speech", "music", "effects"] * 2 + ["quiet", "loud", "silence", "full scale"]
+        ["speech", "music", "effects"] * 2 + ["quiet", "loud", "silence", *["full scale"] * 3]
     )
     assert sorted(c.kind for c in material.held_out) == sorted(["speech", "music", "effects"] * 2)
     assert {c.sound.shape for c in material.calibration} == {(1, RATE_HZ // 2)}
@@ -71,8 +72,10 @@ def test_a_source_that_is_tested_on_is_refused(stems: Path, tmp_path: Path) -> N
     listed.write_text(f"# what we measure on\n\n{digest}  clips/0.wav\n", encoding="utf-8")
     hashes = read_test_list(listed)
     assert hashes == {digest}
-    with pytest.raises(UsageError, match=r"0\.wav is in the list of tests"):
+    with pytest.raises(UsageError, match=r"0\.wav is a sound that quality is tested on"):
         gather(list_sources(stems, ()), RATE_HZ, clip_s=0.5, clips=2, tested=hashes)
+    with pytest.raises(UsageError, match="a sound that quality is tested on"):
+        gather([("media", asset_path("sounds/speech.opus"))], RATE_HZ, clip_s=0.5, clips=1)
     listed.write_text("not a hash\n", encoding="utf-8")
     with pytest.raises(UsageError, match="line 1: 'not' is no SHA-256"):
         read_test_list(listed)
