@@ -39,6 +39,9 @@ RULES = {
         *("semmix", "numpy", "av", "soxr", "click", "rich", "platformdirs"),
         *("onnxruntime",),
     },
+    "semmix_rt.engines.trt": {
+        *("semmix", "numpy", "platformdirs", "tensorrt", "tensorrt_rtx", "cuda"),
+    },
     "semmix_export": {
         *("semmix", "semmix_rt", "numpy", "torch", "onnx", "onnxscript", "onnxruntime", "click"),
         *("rich", "safetensors"),
@@ -64,6 +67,7 @@ LAZY = {
     "semmix_rt.environment": {"av", "onnxruntime"},
     "semmix_rt.engines.registry": {"onnxruntime"},
     "semmix_rt": {"torch"},
+    "semmix_rt.engines.trt": {"tensorrt", "tensorrt_rtx", "cuda", "platformdirs"},
     # Cached cues must not start what read them, nor what made vectors of them.
     "semmix.encoders": {"torch", "transformers"},
     "semmix.lvlm": {"torch", "transformers", "huggingface_hub", "PIL"},

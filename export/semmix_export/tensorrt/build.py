@@ -10,10 +10,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from semmix.bundle import Bundle
-from semmix.errors import UsageError
-from semmix_export.tensorrt.compile import RTX_TARGETS, compile_graph
-from semmix_export.tensorrt.layers import LayerTable, layer_table, table_from_dict
 from semmix_rt.engines.trt.cuda import Cuda
 from semmix_rt.engines.trt.library import LIBRARIES, Library, load
 from semmix_rt.engines.trt.plans import (
@@ -24,6 +20,11 @@ from semmix_rt.engines.trt.plans import (
     graph_shapes,
     target_name,
 )
+
+from semmix.bundle import Bundle
+from semmix.errors import UsageError
+from semmix_export.tensorrt.compile import RTX_TARGETS, compile_graph
+from semmix_export.tensorrt.layers import LayerTable, layer_table, table_from_dict
 
 NOT_MEASURED = "not measured"
 """What a fresh sidecar says of parity: nothing that was compiled has run yet."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from semmix.errors import EngineError
 from semmix_rt.engines.trt.library import Journal, Library, journal, load
 from semmix_rt.engines.trt.plans import Shapes
+
+from semmix.errors import EngineError
 
 RTX_TARGETS = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
 """Compute capabilities that TensorRT for RTX compiles for, with or without such a GPU."""

@@ -23,15 +23,17 @@ PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 """Operators of ONNX that nearly all of a network's arithmetic is in."""
 
 _TABLE = "Layers:\n"
-_TENSOR = re.compile(r"\{ Name: (?P<name>.*?), Dimensions: \[(?P<shape>[^\]]*)\].*?"
-                     r"Datatype: (?P<dtype>\w+)")
+_TENSOR = re.compile(
+    r"\{ Name: (?P<name>.*?), Dimensions: \[(?P<shape>[^\]]*)\].*?"
+    r"Datatype: (?P<dtype>\w+)"
+)
 _LAYER = re.compile(
     r"Name: (?P<name>.*?), LayerType: (?P<kind>\w+), Inputs: \[(?P<inputs>.*?)\], "
     r"Constants: \[(?P<constants>.*?)\], Outputs: \[(?P<outputs>.*?)\], "
     r"TacticName: (?P<tactic>.*?), StreamId: .*?Metadata: ?(?P<nodes>.*)"
 )
 _NODE = re.compile(r"\[ONNX Layer: (.*?)\]")
-_DEQUANTISES = re.compile(r"Cast(?:Cast)*Mul.*(?:Fc|Gemm|Conv)")
+_DEQUANTISES = re.compile(r"Cast(?:Cast)*Mul.*(?:Fc|Gemm|Corr|Deco)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +206,7 @@ def _products(graph: bytes, layers: tuple[Layer, ...]) -> Iterable[Product]:
         if node.op_type in PRODUCTS:
             found = [layer for layer in layers if node.name in layer.nodes]
             computing = [layer for layer in found if _multiplies(layer)]
-            layer = (computing or found or [None])[0]
+            layer = next(iter(computing or found), None)
             yield Product(
                 node.name,
                 node.op_type,
@@ -215,6 +217,6 @@ def _products(graph: bytes, layers: tuple[Layer, ...]) -> Iterable[Product]:
 
 def _multiplies(layer: Layer) -> bool:
     """Whether a layer computes a product; others may carry its node's name for its scales."""
-    if layer.kind in ("gemm", "conv", "convolution", "deconvolution", "correlation"):
+    if layer.kind in ("gemm", "correlation", "deconv"):
         return True
-    return layer.kind == "runtime_fusion" and re.search("Fc|Gemm|Conv", layer.name) is not None
+    return layer.kind == "runtime_fusion" and re.search("Fc|Gemm|Corr|Deco", layer.name) is not None

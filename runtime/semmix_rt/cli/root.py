@@ -35,6 +35,7 @@ SHORT_HELP = {
     "evaluate": "Measure a model on mixes made from stems.",
     "export": "Turn a trained network into a bundle, with its proof of parity.",
     "import": "Turn a published VisAH or SemMix checkpoint into a bundle.",
+    "build": "Compile a bundle into TensorRT engines.",
     "env": "Show versions, providers and models of this installation.",
 }
 
@@ -51,6 +52,8 @@ _EXTRAS = {
     "transformers": "lvlm",
     "huggingface_hub": "lvlm",
     "tensorrt": "tensorrt",
+    "tensorrt_rtx": "tensorrt-rtx",
+    "cuda": "tensorrt-rtx",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -67,10 +68,6 @@ class CudaRuntime(Protocol):
         """Wait until all that was enqueued is done."""
         ...
 
-    def close(self) -> None:
-        """Free everything."""
-        ...
-
 
 class Cuda:
     """The first GPU of this machine, by NVIDIA's own bindings (`cuda-python`)."""
@@ -90,7 +87,8 @@ class Cuda:
                 "'semmix-rt[tensorrt]'"
             ) from exc
         self._cuda: Any = runtime
-        self._freeing: list[Callable[[], object]] = []
+        self._frees: list[tuple[Callable[..., object], object]] = []
+        self._finaliser = weakref.finalize(self, _free, self._frees)
         error, count = runtime.cudaGetDeviceCount()
         if error != runtime.cudaError_t.cudaSuccess or not count:
             raise ProviderError(
@@ -99,7 +97,7 @@ class Cuda:
             )
         self._call("cudaSetDevice", 0)
         self._stream = self._call("cudaStreamCreate")
-        self._freeing.append(lambda: runtime.cudaStreamDestroy(self._stream))
+        self._frees.append((runtime.cudaStreamDestroy, self._stream))
 
     def gpu(self) -> Gpu:
         """See `CudaRuntime.gpu`."""
@@ -111,15 +109,15 @@ class Cuda:
     def device_buffer(self, size_bytes: int) -> int:
         """See `CudaRuntime.device_buffer`."""
         address = int(self._call("cudaMalloc", size_bytes))
-        self._freeing.append(lambda: self._cuda.cudaFree(address))
+        self._frees.append((self._cuda.cudaFree, address))
         return address
 
     def host_buffer(self, size_bytes: int) -> Bytes:
         """See `CudaRuntime.host_buffer`."""
         address = int(self._call("cudaMallocHost", size_bytes))
-        self._freeing.append(lambda: self._cuda.cudaFreeHost(address))
+        self._frees.append((self._cuda.cudaFreeHost, address))
         memory = (ctypes.c_uint8 * size_bytes).from_address(address)
-        return np.frombuffer(memory, np.uint8)
+        return np.frombuffer(memoryview(memory), np.uint8)
 
     def stream(self) -> int:
         """See `CudaRuntime.stream`."""
@@ -147,7 +145,7 @@ class Cuda:
         self._check("cudaStreamEndCapture", error)
         executable = self._call("cudaGraphInstantiate", graph, 0)
         self._call("cudaGraphDestroy", graph)
-        self._freeing.append(lambda: self._cuda.cudaGraphExecDestroy(executable))
+        self._frees.append((self._cuda.cudaGraphExecDestroy, executable))
         return int(executable)
 
     def launch(self, graph: int) -> None:
@@ -159,9 +157,8 @@ class Cuda:
         self._call("cudaStreamSynchronize", self._stream)
 
     def close(self) -> None:
-        """See `CudaRuntime.close`."""
-        while self._freeing:
-            self._freeing.pop()()
+        """Free everything; it happens anyway when the object goes."""
+        self._finaliser()
 
     def _call(self, name: str, *arguments: object) -> Any:
         error, *results = getattr(self._cuda, name)(*arguments)
@@ -177,3 +174,10 @@ class Cuda:
 
     def _named(self, error: Any) -> str:
         return str(getattr(error, "name", error))
+
+
+def _free(frees: list[tuple[Callable[..., object], object]]) -> None:
+    """Give back what was taken, the last first."""
+    while frees:
+        call, what = frees.pop()
+        call(what)

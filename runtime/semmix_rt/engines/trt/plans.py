@@ -244,16 +244,16 @@ class PlanFolder:
 
     def _nearest(self, key: PlanKey) -> str:
         """How the plan differs that is most like the one looked for."""
-        wanted, closest = key.parts(), None
+        wanted = key.parts()
+        closest: dict[str, Any] | None = None
         for path in sorted(self.folder.glob("*.json")) if self.folder.is_dir() else ():
             found = (_read_sidecar(path) or {}).get("key")
-            same = isinstance(found, dict) and all(
-                found.get(part) == wanted[part] for part in ("model", "graph", "library")
-            )
-            if same:
-                differing = [part for part in wanted if found.get(part) != wanted[part]]
-                if closest is None or len(differing) < len(closest):
-                    closest = {part: found.get(part) for part in differing}
+            if not isinstance(found, dict):
+                continue
+            differing = {p: found.get(p) for p in wanted if found.get(p) != wanted[p]}
+            alike = not differing.keys() & {"model", "graph", "library"}
+            if alike and (closest is None or len(differing) < len(closest)):
+                closest = differing
         if not closest:
             return ""
         told = (_difference(part, closest[part], wanted[part]) for part in closest)
