@@ -53,7 +53,10 @@ RULES = {
 # Of another room's packages, only these may be reached into.
 DOORS = {
     "semmix_export": ("semmix_rt.engines", "semmix_rt.whole_signal"),
-    "semmix_calibration": ("semmix_rt.engines", "semmix_rt.whole_signal"),
+    "semmix_calibration": (
+        *("semmix_rt.engines", "semmix_rt.whole_signal"),
+        *("semmix_rt.media.decoding", "semmix_rt.media.probe"),
+    ),
     "semmix.training": (
         *("semmix_rt.engines", "semmix_rt.progress", "semmix_rt.remixer"),
         "semmix_rt.cues.extract",

@@ -100,7 +100,7 @@ class Hearing(Protocol):
     encoder: str
     takes_cues: bool
 
-    def load(self, engine: str, threads: int) -> TimedEngine | TimedWindowEngine:
+    def load(self, engine: str, threads: int, precision: str) -> TimedEngine | TimedWindowEngine:
         """Open the engine; see `open_engine`."""
         ...
 
@@ -265,9 +265,10 @@ class _Chunks:
         self.feed: Feed = feed
         self.encoder = bundle.spec.text_encoder
 
-    def load(self, engine: str, threads: int) -> TimedEngine:
+    def load(self, engine: str, threads: int, precision: str) -> TimedEngine:
         """See `Hearing.load`."""
-        self._engine = TimedEngine(open_engine(self._bundle, engine, threads=threads))
+        opened = open_engine(self._bundle, engine, threads=threads, precision=precision)
+        self._engine = TimedEngine(opened)
         return self._engine
 
     def level_gain_db(self, programme_lufs: float | None) -> float:
@@ -319,9 +320,10 @@ class _Windows:
         self.encoder = encoder
         self.takes_cues = held is not None
 
-    def load(self, engine: str, threads: int) -> TimedWindowEngine:
+    def load(self, engine: str, threads: int, precision: str) -> TimedWindowEngine:
         """See `Hearing.load`."""
-        self._engine = TimedWindowEngine(open_window_engine(self._bundle, engine, threads=threads))
+        opened = open_window_engine(self._bundle, engine, threads=threads, precision=precision)
+        self._engine = TimedWindowEngine(opened)
         return self._engine
 
     def level_gain_db(self, programme_lufs: float | None) -> float:

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from semmix.bundle import Bundle
+from semmix.bundle import Bundle, check_precision
 from semmix.cues.types import CueSheet
 from semmix.errors import EngineError, UsageError
 from semmix_rt.cues.sources import EMBEDDED, CueSource
@@ -25,6 +25,7 @@ from semmix_rt.media.transfer import Transfer
 from semmix_rt.planning import plan_streams
 from semmix_rt.programme import measure_programme
 from semmix_rt.progress import Progress, ProgressCallback, Stage
+from semmix_rt.proof import check_proof
 from semmix_rt.report import (
     ModelReport,
     Report,
@@ -96,6 +97,8 @@ def remix(
     cues_from: str | CueSource = EMBEDDED,
     model: str | Path | None = None,
     engine: str = "auto",
+    precision: str = "fp32",
+    allow_unverified: bool = False,
     threads: int | None = None,
     audio_stream: int | None = None,
     audio_codec: str | None = None,
@@ -125,6 +128,8 @@ def remix(
         cues_from: what reads the picture, as a name such as `lvlm:folder` or with its options.
         model: folder or zip of a model bundle; None for the one that comes with the package.
         engine: inference engine, `auto`, `ort`, `torch`, ...
+        precision: of the network, one that the model holds.
+        allow_unverified: run a network that was not proved to agree with PyTorch.
         threads: CPU threads of the engine; None for 1, since decoding, cues and encoding
             keep other cores busy.
         audio_stream: which sound to rebalance, counted from 0; None for the default one.
@@ -148,12 +153,14 @@ def remix(
         MediaError: the film cannot be read, decoded, encoded or written.
         VerificationError: the written file, read back, is not what it should be.
         ModelFormatError: the model bundle is damaged or needs another text encoder.
+        ParityError: the network has no passing parity record in this precision.
         EngineError: the engine is missing or cannot run the model.
     """
     source = Path(input)
     target = default_output(source) if output is None else Path(output)
     report_path = None if report is None else Path(report)
     check_settings(amount, max_gain_db, programme_lufs)
+    check_precision(precision)
     sheet = Path(cues) if isinstance(cues, str) else cues
     reader = CueSource(cues_from) if isinstance(cues_from, str) else cues_from
     if sheet is not None and reader != CueSource():
@@ -179,6 +186,7 @@ def remix(
             if report_path is not None:
                 check_report_path(report_path, overwrite, others=(source, target))
             bundle = Bundle.default() if model is None else Bundle.load(model)
+            doubt = check_proof(bundle, engine, precision, allow_unverified=allow_unverified)
             hearing = open_hearing(
                 bundle,
                 source,
@@ -195,7 +203,7 @@ def remix(
                 # Reading the picture takes longest: it starts before the engine loads.
                 stack.enter_context(hearing.feed)
             engine_threads = _DEFAULT_THREADS if threads is None else threads
-            timed = hearing.load(engine, engine_threads)
+            timed = hearing.load(engine, engine_threads, precision)
 
         run = _Run(transfer, hearing, timed, clock, tell, amount, programme_lufs)
         summary = None if dry_run else run.all()
@@ -216,6 +224,7 @@ def remix(
                 engine=timed.name,
                 provider=timed.provider,
                 precision=timed.precision,
+                verified=not doubt,
                 threads=engine_threads,
                 latency_ms=1e3 * timed.spec.latency_samples / timed.spec.audio.sample_rate_hz,
                 level_gain_db=run.level_gain_db,
@@ -226,6 +235,7 @@ def remix(
             loudness_after=run.after,
             sync=run.sync,
             warnings=(
+                *((doubt,) if doubt else ()),
                 *(transfer.dropped if summary is None else summary.warnings),
                 *_cue_warnings(hearing, transfer),
                 *run.warnings(),

@@ -8,13 +8,14 @@ with Remixer(48_000, 2, cues=load_sheet("film.cues.json")) as remixer:
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semmix.bundle import Bundle
+from semmix.bundle import Bundle, check_precision
 from semmix.cues.types import CueSheet
 from semmix.errors import UsageError
 from semmix_rt.cue_feed import CueEmbedder, open_text_encoder
@@ -23,6 +24,7 @@ from semmix_rt.engines.registry import open_engine, open_window_engine
 from semmix_rt.hearing import Stream, check_encoders, check_window_settings
 from semmix_rt.pipeline import check_settings
 from semmix_rt.programme import level_gain_db
+from semmix_rt.proof import check_proof
 from semmix_rt.streaming import RemixStream
 from semmix_rt.timeline import CueTimeline, unknown_cues
 from semmix_rt.window_context import HeldVectors, held_segments
@@ -53,6 +55,8 @@ class Remixer:
         max_gain_db: float | None = None,
         model: str | Path | None = None,
         engine: str = "auto",
+        precision: str = "fp32",
+        allow_unverified: bool = False,
         threads: int = 1,
         programme_lufs: float | None = None,
         start_s: float = 0.0,
@@ -67,7 +71,7 @@ class Remixer:
             amount: share of the change to apply, 0 to 1.
             max_gain_db: bound on the change, either way; None for the model's own.
             model: folder or zip of a model bundle; None for the one that comes along.
-            engine: inference engine, as in `remix`.
+            engine, precision, allow_unverified: as in `remix`.
             threads: CPU threads of the engine.
             programme_lufs: integrated loudness of the whole programme, which `remix` measures
                 first; None hears the stream as a programme of the loudness the model expects.
@@ -78,9 +82,11 @@ class Remixer:
         Raises:
             UsageError: a setting out of range, or a model that looks at pictures itself.
             ModelFormatError: the model is damaged or needs another text encoder.
+            ParityError: the network has no passing parity record in this precision.
             EngineError: the engine is missing or cannot run the model.
         """
         check_settings(amount, max_gain_db, programme_lufs)
+        check_precision(precision)
         if sample_rate_hz < 1_000 or channels < 1 or not np.isfinite(start_s):
             raise UsageError(
                 f"a stream of {channels} channels at {sample_rate_hz} Hz from {start_s} s cannot "
@@ -89,16 +95,19 @@ class Remixer:
         self.sample_rate_hz = sample_rate_hz
         self.channels = channels
         bundle = Bundle.default() if model is None else Bundle.load(model)
+        doubt = check_proof(bundle, engine, precision, allow_unverified=allow_unverified)
+        if doubt:
+            warnings.warn(doubt, stacklevel=2)
         self._amount, self._start_s = amount, start_s
         self._cues = CueSheet(()) if cues is None else cues
         if bundle.window_spec is None:
             check_encoders(bundle.name, "stream", _path(text_encoder), None)
             self._way: _Chunks | _Windows = _Chunks(
-                bundle, engine, threads, max_gain_db, programme_lufs
+                bundle, engine, threads, precision, max_gain_db, programme_lufs
             )
         else:
             check_window_settings(bundle.name, max_gain_db, programme_lufs)
-            self._way = _Windows(bundle, engine, threads, _path(text_encoder))
+            self._way = _Windows(bundle, engine, threads, precision, _path(text_encoder))
         self._way.check(self._cues)
         self._flushed = False
         self._stream = self._open_stream()
@@ -181,12 +190,13 @@ class _Chunks:
         bundle: Bundle,
         engine: str,
         threads: int,
+        precision: str,
         max_gain_db: float | None,
         programme_lufs: float | None,
     ) -> None:
         self._spec = bundle.spec
         self._embed = CueEmbedder(bundle.spec)
-        self._engine = open_engine(bundle, engine, threads=threads)
+        self._engine = open_engine(bundle, engine, threads=threads, precision=precision)
         self._max_gain_db = max_gain_db
         self._level_gain_db = level_gain_db(programme_lufs, bundle.spec)
 
@@ -222,7 +232,12 @@ class _Windows:
     """A model that hears whole windows, and its text encoder."""
 
     def __init__(
-        self, bundle: Bundle, engine: str, threads: int, text_encoder: Path | None
+        self,
+        bundle: Bundle,
+        engine: str,
+        threads: int,
+        precision: str,
+        text_encoder: Path | None,
     ) -> None:
         spec = bundle.window_spec
         assert spec is not None
@@ -236,7 +251,7 @@ class _Windows:
         self._embed = None
         if text_encoder is not None:
             self._embed = open_captions(text_encoder, spec.context_dim)
-        self._engine = open_window_engine(bundle, engine, threads=threads)
+        self._engine = open_window_engine(bundle, engine, threads=threads, precision=precision)
 
     def check(self, cues: CueSheet) -> None:
         """Refuse cues for a model that takes none."""

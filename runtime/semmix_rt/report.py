@@ -63,6 +63,7 @@ class ModelReport:
         engine: `ort`, `torch`, `tensorrt`.
         provider: what really ran, such as `CPUExecutionProvider`.
         precision: one of `semmix.bundle.PRECISIONS`.
+        verified: whether the network is PyTorch's own, or has a passing parity record.
         threads: threads asked of the engine, None for its own choice.
         latency_ms: algorithmic delay of the stream, from the model's chunks and look-ahead.
         level_gain_db: gain at which the network heard the programme, so that it had the loudness
@@ -76,6 +77,7 @@ class ModelReport:
     engine: str
     provider: str
     precision: str
+    verified: bool
     threads: int | None
     latency_ms: float
     level_gain_db: float | None

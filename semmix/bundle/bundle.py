@@ -156,9 +156,15 @@ class Bundle:
         return self.manifest.parity
 
     def parity_passed(self, precision: str) -> bool:
-        """Whether the record says that this precision agrees with PyTorch."""
+        """Whether the record says that this precision agrees with PyTorch.
+
+        Where the record names the graph that was compared, that must be the one that is here.
+        """
         record = self.manifest.parity.get(precision)
-        return isinstance(record, dict) and record.get("passed") is True
+        if not isinstance(record, dict) or precision not in self.manifest.graphs:
+            return False
+        here = self.manifest.files[self.manifest.graphs[precision]].sha256
+        return record.get("passed") is True and record.get("graph_sha256", here) == here
 
     def read(self, name: str) -> bytes:
         """Content of one listed file, held against its hash.

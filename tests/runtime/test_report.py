@@ -25,7 +25,7 @@ def report() -> Report:
         max_gain_db=None,
         plan={"streams": []},
         cues=CueReport("none", None, "", "", 0, None),
-        model=ModelReport("m", "p", "0", "t", "ort", "CPU", "fp32", 1, 21.3, 0.0),
+        model=ModelReport("m", "p", "0", "t", "ort", "CPU", "fp32", True, 1, 21.3, 0.0),
         transfer=None,
         timings=None,
         loudness_before=Loudness(-23.0, 5.0, -1.0),

@@ -77,6 +77,19 @@ def _bit_rate(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     "fails; it never falls back.",
 )
 @click.option(
+    "--precision",
+    default="fp32",
+    show_default=True,
+    help="Arithmetic of the network, one that the model holds: fp32, fp16 and int8 (for GPUs), or "
+    "int8cpu. `semmix-rt inspect` lists them with their proof.",
+)
+@click.option(
+    "--allow-unverified",
+    is_flag=True,
+    help="Run a network that `semmix-rt verify` has not passed, with a warning. What it makes of "
+    "the sound may be wrong.",
+)
+@click.option(
     "--text-encoder",
     type=_FILE,
     metavar="FOLDER",
@@ -142,6 +155,8 @@ def command(
     cues_batch: int | None,
     model: Path | None,
     engine: str,
+    precision: str,
+    allow_unverified: bool,
     text_encoder: Path | None,
     vision_encoder: Path | None,
     threads: int | None,
@@ -179,6 +194,8 @@ def command(
             cues_from=reader,
             model=model,
             engine=engine,
+            precision=precision,
+            allow_unverified=allow_unverified,
             text_encoder=text_encoder,
             vision_encoder=vision_encoder,
             threads=threads,
@@ -248,11 +265,12 @@ def _plan(result: RemixResult) -> str:
     change = f"{100 * report.amount:g} % of the change"
     if report.max_gain_db is not None:
         change += f", at most {report.max_gain_db:g} dB"
+    proof = "" if model.verified else ", not verified"
     lines += [
         "",
         f"  cues     {source[cues.source]}",
         f"  model    {model.name} ({model.path}, {model.hash[:12]})",
-        f"  engine   {model.engine} on {model.provider}, {model.precision}",
+        f"  engine   {model.engine} on {model.provider}, {model.precision}{proof}",
         f"  amount   {change}",
         "",
         "Dry run: nothing was written.",

@@ -1,0 +1,106 @@
+"""What the mask network is fed while it hears clips: chunks, context, and states that hold a past.
+
+Ranges of a network that remembers are those of its memory, too. So clips are streamed through the
+float32 network as `remix` would, and every run's inputs are kept, states among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from semmix_rt.whole_signal import masks_of
+
+from semmix.bundle import Bundle
+from semmix.cues.text import TextEncoder, embed_segment
+from semmix.cues.types import Cue, CueSegment, CueType
+from semmix.specs import WindowSpec
+from semmix_calibration.exact import ExactEngines
+from semmix_calibration.material import Clip
+from semmix_calibration.ranges import Feeds
+
+Float32 = NDArray[np.float32]
+
+_SEED = 7
+_SHOTS = 3
+_SENTENCES: tuple[dict[CueType, str], ...] = (
+    {
+        CueType.APPEARANCE: "A person in close-up, facing the camera.",
+        CueType.EMOTION: "The person looks calm and friendly.",
+        CueType.CAMERA_FOCUS: "The camera holds on the face, the background is blurred.",
+        CueType.TONE: "The picture is bright and warm.",
+        CueType.SCENE: "A kitchen, indoors.",
+        CueType.SOUND: "A person is talking.",
+    },
+    {
+        CueType.CAMERA_FOCUS: "A wide shot, nobody is in focus.",
+        CueType.TONE: "The picture is dark and cold.",
+        CueType.SCENE: "A street at night in the rain.",
+        CueType.SOUND: "Cars pass by, rain falls.",
+    },
+    {},
+)
+"""Cues of three shots: all that can be known, some of it, nothing."""
+
+
+def embeddings_for(bundle: Bundle) -> Float32 | None:
+    """Context of three shots as the model takes it: `[S, K, E]`, `[S, D]`, or None for none.
+
+    Sentences, where the model was trained with the text encoder that comes along; otherwise
+    seeded vectors of the length that encoders give.
+    """
+    spec = bundle.manifest.spec
+    rng = np.random.default_rng(_SEED)
+    if isinstance(spec, WindowSpec):
+        if spec.context == "none":
+            return None
+        return _unit(rng.standard_normal((_SHOTS, spec.context_dim)))
+    encoder = TextEncoder.default()
+    if encoder.identifier == spec.text_encoder and encoder.dim == spec.embedding_dim:
+        return np.stack([_embed(cues, encoder, spec.cue_types) for cues in _SENTENCES])
+    vectors = _unit(rng.standard_normal((_SHOTS, len(spec.cue_types), spec.embedding_dim)))
+    vectors[-1] = 0.0  # nothing is known
+    return vectors
+
+
+def _embed(cues: dict[CueType, str], encoder: TextEncoder, cue_types: tuple[str, ...]) -> Float32:
+    segment = CueSegment(0.0, 1.0, 0.0, {kind: Cue(text, 1.0) for kind, text in cues.items()})
+    return embed_segment(segment, encoder, cue_types)
+
+
+def _unit(vectors: NDArray[np.float64]) -> Float32:
+    unit: Float32 = (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+def record(
+    engines: ExactEngines,
+    content: bytes,
+    clips: Iterable[Clip],
+    embeddings: Float32 | None,
+    tell: Callable[[], None] = lambda: None,
+) -> list[Feeds]:
+    """Stream clips through a float32 graph and keep what each run was fed.
+
+    Args:
+        engines: of the bundle.
+        content: ONNX of its mask network in float32.
+        clips: sounds; each starts from a fresh state.
+        embeddings: from `embeddings_for`.
+        tell: is called after each clip.
+    """
+    found: list[Feeds] = []
+    engine = engines.open(content, listener=found.append)
+    for clip in clips:
+        masks_of(engine, clip.sound, embeddings)
+        tell()
+    return found
+
+
+def masks(
+    engines: ExactEngines, content: bytes, clips: Iterable[Clip], embeddings: Float32 | None
+) -> list[Float32]:
+    """The masks a graph gives clips, each in a stream of its own with the graph's own states."""
+    engine = engines.open(content)
+    return [masks_of(engine, clip.sound, embeddings) for clip in clips]

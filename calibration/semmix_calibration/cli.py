@@ -1,0 +1,227 @@
+"""`semmix-rt calibrate`: more precisions for a bundle, chosen on real sound."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from semmix_calibration.build import Made, Tell
+    from semmix_calibration.calibrate import Calibration
+    from semmix_calibration.search import Frontier, FrontierPoint
+
+_FILE = click.Path(path_type=Path)
+_WORTH_IT = 1.1
+"""Below this a measured speed-up is within what a machine varies by."""
+
+
+def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+    """Precisions from `fp16,int8`."""
+    return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+
+
+@click.command("calibrate", short_help="Add FP16 and INT8 to a bundle, measured on real sound.")
+@click.argument("bundle", type=_FILE)
+@click.option(
+    "-o",
+    "--output",
+    type=_FILE,
+    required=True,
+    help="Bundle to write: a folder, or a file that ends in .zip.",
+)
+@click.option(
+    "--stems",
+    type=_FILE,
+    help="Folder with speech/, music/ and effects/ to calibrate on: every class is then sure to "
+    "be heard.",
+)
+@click.option(
+    "--media",
+    type=_FILE,
+    multiple=True,
+    help="Film or recording to calibrate on instead; may be given several times.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    default="fp16,int8,int8cpu",
+    show_default=True,
+    callback=_names,
+    help="What to make: fp16 and int8 are for TensorRT, int8cpu for ONNX Runtime on CPUs.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["minmax", "percentile", "entropy"]),
+    default="minmax",
+    show_default=True,
+    help="Range of an activation: minmax clips nothing that was heard; percentile drops the "
+    "outermost 0.001 %; entropy keeps most of the distribution and takes minutes.",
+)
+@click.option(
+    "--search",
+    is_flag=True,
+    help="Measure what INT8 costs in each block of the network, leave the dearest in FP16 until "
+    "--target-db is met, and print what can be had.",
+)
+@click.option(
+    "--target-db",
+    type=click.FloatRange(0.0, 100.0),
+    default=30.0,
+    show_default=True,
+    help="With --search: how far below the masks their error must lie.",
+)
+@click.option(
+    "--clip-s",
+    type=click.FloatRange(0.5, 60.0),
+    default=4.0,
+    show_default=True,
+    help="Length of the clips that are cut from the sounds; longer ones fill the network's memory.",
+)
+@click.option(
+    "--clips",
+    type=click.IntRange(1, 64),
+    default=2,
+    show_default=True,
+    help="Clips of each class; as many more are held out to measure on.",
+)
+@click.option(
+    "--test-list",
+    type=_FILE,
+    help="Hashes of the files that quality is tested on, as `sha256sum` writes them; a source "
+    "among them is refused.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an older bundle at the output.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON on stdout.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
+def command(
+    bundle: Path,
+    output: Path,
+    stems: Path | None,
+    media: tuple[Path, ...],
+    precisions: tuple[str, ...],
+    method: str,
+    search: bool,
+    target_db: float,
+    clip_s: float,
+    clips: int,
+    test_list: Path | None,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Add FP16 and INT8 networks to a bundle, chosen and measured on real sound.
+
+    Sounds are streamed through the float32 network, so that its memory is measured, too; silence,
+    quiet, loud and full-scale sound join them. What is measured is measured on sound that no
+    range was chosen on, with every quantisation computed exactly. `semmix-rt verify` holds the new
+    networks against PyTorch; until then `remix` does not take them.
+    """
+    from semmix_calibration.calibrate import calibrate
+
+    with _progress(quiet) as tell:
+        found = calibrate(
+            bundle,
+            output,
+            stems=stems,
+            media=media,
+            precisions=precisions,
+            method=method,
+            search=search,
+            target_db=target_db,
+            clip_s=clip_s,
+            clips=clips,
+            test_list=test_list,
+            overwrite=overwrite,
+            tell=tell,
+        )
+    if as_json:
+        click.echo(json.dumps(as_dict(found), indent=1))
+    elif not quiet:
+        if found.frontier is not None:
+            for line in frontier_lines(found.frontier):
+                click.echo(line)
+        for made in found.made:
+            click.echo(made_line(made, found.fp32_bytes))
+        click.echo(f"{output}: run `semmix-rt verify` on it next")
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Tell]:
+    """A bar on stderr for each step, nothing where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True, quiet=quiet)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def tell(step: str, done: int, total: int) -> None:
+            bar.update(task, description=step.capitalize(), completed=done, total=total)
+
+        yield tell
+
+
+def made_line(made: Made, fp32_bytes: int) -> str:
+    """One line on a new graph: size, accuracy, and what it is good for."""
+    size = f"{len(made.graph) / 1e6:.1f} MB instead of {fp32_bytes / 1e6:.1f}"
+    line = f"{made.precision}: {size}, masks agree with fp32 to {made.snr_db:.1f} dB"
+    if made.precision != "fp16":
+        line += f", {100.0 * made.int8_share:.0f} % of the work in INT8"
+    if made.times_as_fast is None:
+        return f"{line}; for TensorRT"
+    if made.times_as_fast >= _WORTH_IT:
+        return f"{line}; {made.times_as_fast:.2f} times as fast as fp32 on this CPU"
+    return (
+        f"{line}; smaller, but no faster on this CPU ({made.times_as_fast:.2f} times fp32's "
+        "speed): INT8 pays where a CPU has VNNI"
+    )
+
+
+def frontier_lines(frontier: Frontier) -> Iterator[str]:
+    """What INT8 costs in each block, and what the whole gives with blocks left in FP16."""
+    yield "INT8 in one block alone:"
+    for cost in frontier.costs:
+        yield f"  {cost.block:24} {cost.snr_db:6.1f} dB  {100.0 * cost.share:5.1f} % of the work"
+    yield "INT8 everywhere but in the blocks left in FP16:"
+    for point in frontier.points:
+        mark = "*" if point is frontier.chosen else " "
+        kept = ", ".join(point.kept) or "none"
+        yield f"{mark} {100.0 * point.share:5.1f} % INT8  {point.snr_db:6.1f} dB  FP16: {kept}"
+
+
+def as_dict(found: Calibration) -> dict[str, Any]:
+    """The result as plain JSON values."""
+    frontier = None
+    if found.frontier is not None:
+        frontier = {
+            "blocks": [
+                {"block": c.block, "snr_db": c.snr_db, "share": c.share}
+                for c in found.frontier.costs
+            ],
+            "points": [_point(p) for p in found.frontier.points],
+            "chosen": None if found.frontier.chosen is None else _point(found.frontier.chosen),
+        }
+    return {
+        "bundle": str(found.bundle.path),
+        "fp32_bytes": found.fp32_bytes,
+        "precisions": {
+            made.precision: {
+                "bytes": len(made.graph),
+                "snr_db": made.snr_db,
+                "int8_share": made.int8_share,
+                "kept": list(made.kept),
+                "times_as_fast": made.times_as_fast,
+            }
+            for made in found.made
+        },
+        "frontier": frontier,
+    }
+
+
+def _point(point: FrontierPoint) -> dict[str, Any]:
+    return {"kept": list(point.kept), "share": point.share, "snr_db": point.snr_db}

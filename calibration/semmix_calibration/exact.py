@@ -1,0 +1,123 @@
+"""Engines that run a graph exactly as it is written, and tell what they were fed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from semmix_rt.engines import open_engine, open_window_engine
+from semmix_rt.engines.base import Engine, State, WindowEngine
+
+from semmix.bundle import Bundle
+from semmix.specs import ModelSpec, WindowSpec
+from semmix_calibration.ranges import Feeds
+from semmix_calibration.sessions import exact_session
+
+Float32 = NDArray[np.float32]
+Listener: TypeAlias = Callable[[Feeds], None]
+AnyEngine: TypeAlias = "ExactEngine | ExactWindowEngine"
+
+
+def _nobody(feeds: Feeds) -> None:
+    pass
+
+
+class ExactEngine:
+    """A streaming mask network; the calls of `semmix_rt.engines.base.Engine`."""
+
+    name = "exact"
+    provider = "CPUExecutionProvider"
+
+    def __init__(
+        self, spec: ModelSpec, context: Engine, content: bytes, precision: str, listener: Listener
+    ) -> None:
+        self.spec = spec
+        self.precision = precision
+        self.encode_context = context.encode_context
+        self.initial_state = context.initial_state
+        self._session = exact_session(content)
+        self._outputs = ["mask", *(f"next_{state.name}" for state in spec.state)]
+        self._listener = listener
+
+    def run(
+        self, spectrum: Float32, tokens: Float32, weights: Float32, state: State
+    ) -> tuple[Float32, State]:
+        """Mask one chunk; see the protocol."""
+        feeds = {"spectrum": spectrum, "tokens": tokens, "weights": weights}
+        feeds = {name: np.asarray(array, np.float32) for name, array in feeds.items()}
+        feeds |= {known.name: array for known, array in zip(self.spec.state, state, strict=True)}
+        self._listener(feeds)
+        mask, *following = self._session.run(self._outputs, feeds)
+        return mask, tuple(following)
+
+
+class ExactWindowEngine:
+    """A network that hears whole windows; the calls of `semmix_rt.engines.base.WindowEngine`."""
+
+    name = "exact"
+    provider = "CPUExecutionProvider"
+
+    def __init__(
+        self,
+        spec: WindowSpec,
+        context: WindowEngine,
+        content: bytes,
+        precision: str,
+        listener: Listener,
+    ) -> None:
+        self.spec = spec
+        self.precision = precision
+        self.encode_context = context.encode_context
+        self._session = exact_session(content)
+        self._listener = listener
+
+    def run(
+        self, magnitude: Float32, waveform: Float32, tokens: Float32 | None
+    ) -> tuple[Float32, Float32]:
+        """Mask windows; see the protocol."""
+        feeds = {"magnitude": magnitude, "waveform": waveform}
+        if tokens is not None:
+            feeds["tokens"] = tokens
+        feeds = {name: np.asarray(array, np.float32) for name, array in feeds.items()}
+        self._listener(feeds)
+        mask, wave = self._session.run(["mask", "wave"], feeds)
+        return mask, wave
+
+
+class ExactEngines:
+    """Makes exact engines over graphs of one bundle's mask network.
+
+    The context encoder, which stays in float32, is opened once.
+
+    Args:
+        bundle: the model.
+
+    Raises:
+        EngineError: ONNX Runtime is not installed or does not take a graph.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.spec = bundle.manifest.spec
+        self._context: Engine | WindowEngine
+        if isinstance(self.spec, WindowSpec):
+            self._context = open_window_engine(bundle, "ort")
+        else:
+            self._context = open_engine(bundle, "ort")
+
+    def open(
+        self, content: bytes, precision: str = "fp32", listener: Listener = _nobody
+    ) -> AnyEngine:
+        """An engine over a graph.
+
+        Args:
+            content: ONNX of the mask network in any precision.
+            precision: what it is called.
+            listener: is told the inputs of each run.
+        """
+        spec, context = self.spec, self._context
+        if isinstance(spec, WindowSpec):
+            assert not isinstance(context.spec, ModelSpec)
+            return ExactWindowEngine(spec, context, content, precision, listener)
+        return ExactEngine(spec, context, content, precision, listener)  # type: ignore[arg-type]

@@ -1,0 +1,219 @@
+"""FP16: a graph typed half precision, in and out float32, its delicate parts float32.
+
+TensorRT is strongly typed: a layer's precision is what the graph says. So the graph says it, with
+a Cast wherever the precision changes. Which nodes stay in float32:
+
+- powers, logarithms, exponentials, softmax, and norms with their statistics;
+- what a logarithm or a root is taken of, back to where values were last bounded: levels that are
+  measured (the meter's) lie as low as 1e-8, where half precision has nothing;
+- nodes that take or make values beyond 512 on real audio, where half precision steps by 0.5;
+- nodes whose constants half precision cannot hold: beyond 65504, or all below 6e-8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto
+from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+
+from semmix_calibration.graph import Graph, finish, index, parse
+from semmix_calibration.ranges import Range
+
+LARGEST_IN_FP16 = 512.0
+"""From here on neighbouring FP16 values lie 0.5 apart."""
+_MAX_FP16 = 65504.0
+_MIN_FP16 = 5.97e-8
+"""The smallest FP16 number above zero, a subnormal."""
+
+_DELICATE = frozenset(
+    {
+        *("Pow", "Log", "Exp", "Sqrt", "Reciprocal", "Softmax", "LogSoftmax"),
+        *("LayerNormalization", "InstanceNormalization", "GroupNormalization", "ReduceL2"),
+        *("ReduceLogSumExp", "ReduceSumSquare", "CumSum"),
+    }
+)
+_OF_SMALL_VALUES = frozenset({"Log", "Sqrt", "Reciprocal"})
+_BOUNDING = frozenset(
+    {
+        *("Softmax", "LayerNormalization", "InstanceNormalization", "GroupNormalization"),
+        *("Tanh", "Sigmoid", "Relu", "Gelu", "Erf", "Conv", "ConvTranspose", "Gemm", "LSTM"),
+    }
+)
+"""Nodes whose results say nothing of how small what went in was."""
+_MOVING = frozenset(
+    {
+        *("Slice", "Gather", "Concat", "Transpose", "Reshape", "Unsqueeze", "Squeeze"),
+        *("Identity", "Split", "Expand", "Pad"),
+    }
+)
+"""Nodes that move values and compute nothing."""
+
+
+def typed(content: bytes, ranges: Mapping[str, Range]) -> bytes:
+    """Type a float32 graph half precision; delicate nodes, inputs and outputs stay float32.
+
+    Args:
+        content: ONNX in float32.
+        ranges: of its tensors on real audio, from `ranges.observe`.
+
+    Raises:
+        ModelFormatError: the graph is damaged.
+    """
+    return convert(parse(content).model, delicate_nodes(content, ranges))
+
+
+def delicate_nodes(content: bytes, ranges: Mapping[str, Range]) -> frozenset[str]:
+    """Names of the nodes of a float32 graph that stay in float32; see the top of this file."""
+    graph = parse(content)
+    found = {
+        node.name
+        for node in graph.nodes
+        if node.op_type in _DELICATE
+        or _too_large(node, ranges)
+        or not all(_holds(graph, name) for name in node.input)
+    }
+    for node in graph.nodes:
+        if node.op_type in _OF_SMALL_VALUES or _is_root(graph, node):
+            found |= {n.name for n in _measured(graph, node)}
+    return frozenset(found | _carriers(graph, found))
+
+
+def convert(model: ModelProto, float32_nodes: Iterable[str]) -> bytes:
+    """Type a model half precision but for the named nodes, its inputs and its outputs.
+
+    Raises:
+        ModelFormatError: the graph did not come out well formed.
+    """
+    kept = frozenset(float32_nodes)
+    _split_shared_constants(index(model), kept)
+    converted = convert_float_to_float16(
+        model,
+        keep_io_types=True,
+        op_block_list=DEFAULT_OP_BLOCK_LIST,
+        node_block_list=sorted(kept),
+    )
+    _drop_detours(converted)
+    return finish(converted)
+
+
+def _too_large(node: NodeProto, ranges: Mapping[str, Range]) -> bool:
+    seen = [ranges[name].absmax for name in (*node.input, *node.output) if name in ranges]
+    return any(not absmax <= LARGEST_IN_FP16 for absmax in seen)
+
+
+def _holds(graph: Graph, name: str) -> bool:
+    """Whether half precision can hold a constant; what is none it can."""
+    tensor = graph.constants.get(name)
+    if tensor is None or tensor.data_type != TensorProto.FLOAT:
+        return True
+    sizes = np.abs(graph.array(name).astype(np.float64).ravel())
+    largest = float(sizes.max(initial=0.0))
+    # Single weights that vanish beside larger ones are no loss; a constant that does is.
+    return largest == 0.0 or _MIN_FP16 <= largest <= _MAX_FP16
+
+
+def _is_root(graph: Graph, node: NodeProto) -> bool:
+    """Whether a node is a power below 1, which spreads small values as a logarithm does."""
+    if node.op_type != "Pow" or node.input[1] not in graph.constants:
+        return False
+    return bool(np.all(np.abs(graph.array(node.input[1]).astype(np.float64)) < 1.0))
+
+
+def _measured(graph: Graph, node: NodeProto) -> list[NodeProto]:
+    """What a logarithm or a root is taken of, back to the last bounded values."""
+    found: dict[str, NodeProto] = {}
+    waiting = graph.before(node)
+    while waiting:
+        source = waiting.pop()
+        if source.name not in found and source.op_type not in _BOUNDING:
+            found[source.name] = source
+            waiting += graph.before(source)
+    return list(found.values())
+
+
+def _carriers(graph: Graph, float32_nodes: set[str]) -> set[str]:
+    """Nodes that only carry values from float32 nodes or inputs to float32 nodes or outputs."""
+    found: set[str] = set()
+    outputs = {value.name for value in graph.model.graph.output}
+    for node in graph.nodes:
+        kept = float32_nodes | found
+        sources = graph.before(node)
+        carries = node.op_type in _MOVING and all(source.name in kept for source in sources)
+        leaves = any(name in outputs for name in node.output)
+        if carries and (leaves or all(taker.name in kept for taker in graph.after(node))):
+            found.add(node.name)
+    return found
+
+
+def _split_shared_constants(graph: Graph, float32_nodes: frozenset[str]) -> None:
+    """Give float32 nodes constants of their own: one that others share would be rounded for all."""
+    for name, tensor in list(graph.constants.items()):
+        takers = graph.consumers.get(name, [])
+        exact = [node for node in takers if node.name in float32_nodes]
+        if tensor.data_type != TensorProto.FLOAT or not exact or len(exact) == len(takers):
+            continue
+        copy = TensorProto.FromString(tensor.SerializeToString())
+        copy.name = f"{name}, exact"
+        graph.model.graph.initializer.append(copy)
+        for node in exact:
+            for place, taken in enumerate(node.input):
+                if taken == name:
+                    node.input[place] = copy.name
+
+
+def _drop_detours(model: ModelProto) -> None:
+    """Take values before they were rounded: float32 to half precision and back becomes nothing."""
+    while (detour := _detour(graph := index(model))) is not None:
+        node, exact = detour
+        result = node.output[0]
+        if result in {value.name for value in model.graph.output}:
+            node.output[0] = f"{result}, rounded"
+            _rename_output(graph, exact, result)
+        for taker in graph.consumers.get(result, []):
+            for place, taken in enumerate(taker.input):
+                if taken == result:
+                    taker.input[place] = exact
+        model.graph.node.remove(node)
+    _drop_unused(model)
+
+
+def _detour(graph: Graph) -> tuple[NodeProto, str] | None:
+    """A Cast back to float32, and the tensor that was float32 before."""
+    for node in graph.nodes:
+        source = graph.producers.get(node.input[0]) if _casts(node, TensorProto.FLOAT) else None
+        if source is not None and _casts(source, TensorProto.FLOAT16):
+            return node, source.input[0]
+    return None
+
+
+def _rename_output(graph: Graph, exact: str, output: str) -> None:
+    """Let a tensor leave the graph under an output's name."""
+    maker = graph.producers.get(exact)
+    if maker is None:
+        # An input that leaves as it came.
+        graph.model.graph.node.append(onnx.helper.make_node("Identity", [exact], [output]))
+        return
+    for node in graph.nodes:
+        for names in (node.input, node.output):
+            for place, name in enumerate(names):
+                if name == exact:
+                    names[place] = output
+
+
+def _drop_unused(model: ModelProto) -> None:
+    """Remove nodes whose results nobody takes, until there are none."""
+    outputs = {value.name for value in model.graph.output}
+    while True:
+        used = outputs | {name for node in model.graph.node for name in node.input}
+        idle = [n for n in model.graph.node if not any(name in used for name in n.output)]
+        if not idle:
+            return
+        for node in idle:
+            model.graph.node.remove(node)
+
+
+def _casts(node: NodeProto, to: int) -> bool:
+    return node.op_type == "Cast" and any(a.name == "to" and a.i == to for a in node.attribute)
