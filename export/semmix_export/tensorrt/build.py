@@ -120,7 +120,7 @@ def _build_one(
     plans: PlanFolder,
     key: PlanKey,
     content: bytes,
-    capability: str | None,
+    capability: tuple[str, ...],
     rebuild: bool,
 ) -> BuiltEngine:
     with plans.lock(key):
@@ -177,8 +177,8 @@ def _graphs(bundle: Bundle, precisions: Sequence[str]) -> list[tuple[Graph, str]
     return [*context, *(("highlighter", precision) for precision in precisions)]
 
 
-def _targets(library: Library, asked: Sequence[str]) -> list[tuple[str, str | None]]:
-    """For each target, its name in keys, and the capability to compile for, None for this GPU."""
+def _targets(library: Library, asked: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
+    """For each target, its name in keys, and what to compile for, nothing for this GPU."""
     if library.name == "tensorrt":
         if asked:
             raise UsageError(
@@ -186,7 +186,7 @@ def _targets(library: Library, asked: Sequence[str]) -> list[tuple[str, str | No
                 "--engine tensorrt-rtx"
             )
         with closing(Cuda()) as cuda:
-            return [(target_name(library, cuda.gpu()), None)]
+            return [(target_name(library, cuda.gpu()), ())]
     if not asked:
         with closing(Cuda()) as cuda:
             asked = [target_name(library, cuda.gpu())]
@@ -196,4 +196,4 @@ def _targets(library: Library, asked: Sequence[str]) -> list[tuple[str, str | No
                 f"TensorRT for RTX does not compile for {target!r}: choose from "
                 f"{', '.join(RTX_TARGETS)}"
             )
-    return [(target, target) for target in dict.fromkeys(asked)]
+    return [(target, (target,)) for target in dict.fromkeys(asked)]

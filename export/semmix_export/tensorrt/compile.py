@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,11 @@ class Compiled:
 
 
 def compile_graph(
-    library: Library, graph: bytes, shapes: Shapes, target: str | None, timing_cache: bytes = b""
+    library: Library,
+    graph: bytes,
+    shapes: Shapes,
+    targets: Sequence[str],
+    timing_cache: bytes = b"",
 ) -> Compiled:
     """Compile an ONNX graph; its precision is what the graph is typed as.
 
@@ -38,7 +43,7 @@ def compile_graph(
         library: what compiles.
         graph: ONNX that carries its weights.
         shapes: every input's shape; one profile, in which no size varies.
-        target: one of `RTX_TARGETS`; None for the GPU of this machine.
+        targets: of `RTX_TARGETS`, all in one plan; none for the GPU of this machine.
         timing_cache: from an earlier compilation by the same library for the same GPU.
 
     Raises:
@@ -47,7 +52,7 @@ def compile_graph(
     trt, notes = load(library), journal(library)
     notes.record()
     try:
-        return _compile(trt, notes, library, graph, shapes, target, timing_cache)
+        return _compile(trt, notes, library, graph, shapes, targets, timing_cache)
     except (RuntimeError, ValueError, TypeError) as exc:  # what the bindings raise
         first = (str(exc).strip().splitlines() or [type(exc).__name__])[0]
         raise EngineError(
@@ -64,7 +69,7 @@ def _compile(
     library: Library,
     graph: bytes,
     shapes: Shapes,
-    target: str | None,
+    targets: Sequence[str],
     timing_cache: bytes,
 ) -> Compiled:
     builder = trt.Builder(notes.logger)
@@ -79,9 +84,10 @@ def _compile(
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    if target is not None:
-        config.num_compute_capabilities = 1
-        config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), 0)
+    if targets:
+        config.num_compute_capabilities = len(targets)
+        for place, target in enumerate(targets):
+            config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), place)
     measured = config.create_timing_cache(timing_cache)
     config.set_timing_cache(measured, False)
     profile = builder.create_optimization_profile()
@@ -99,7 +105,7 @@ def _compile(
     if plan is None:
         raise EngineError(
             f"{library.title} {trt.__version__} cannot compile the graph"
-            f"{f' for {target}' if target else ''} ({notes.reason()}): "
+            f"{' for ' * bool(targets)}{', '.join(targets)} ({notes.reason()}): "
             "try another precision, or report it with the model's name"
         )
     cache = config.get_timing_cache()

@@ -22,6 +22,12 @@ from semmix.errors import EngineError, EngineMismatchError
 PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 """Operators of ONNX that nearly all of a network's arithmetic is in."""
 
+POINTWISE = "pointwise"
+"""A product over so few channels that it is written out in a kernel of element-wise operations."""
+
+MISSING = "nothing"
+"""A product that no layer mentions."""
+
 _TABLE = "Layers:\n"
 _TENSOR = re.compile(
     r"\{ Name: (?P<name>.*?), Dimensions: \[(?P<shape>[^\]]*)\].*?"
@@ -90,7 +96,7 @@ class Product:
         node: name of the ONNX node.
         operator: one of `PRODUCTS`.
         layer: name of the layer that computes it, empty where there is none.
-        computes_in: see `Layer.computes_in`; `none` where no layer computes it.
+        computes_in: see `Layer.computes_in`; `POINTWISE` or `MISSING` where that says nothing.
     """
 
     node: str
@@ -205,14 +211,13 @@ def _products(graph: bytes, layers: tuple[Layer, ...]) -> Iterable[Product]:
     for node in model.graph.node:
         if node.op_type in PRODUCTS:
             found = [layer for layer in layers if node.name in layer.nodes]
-            computing = [layer for layer in found if _multiplies(layer)]
-            layer = next(iter(computing or found), None)
-            yield Product(
-                node.name,
-                node.op_type,
-                "" if layer is None else layer.name,
-                "none" if layer is None else layer.computes_in,
-            )
+            computing = next((layer for layer in found if _multiplies(layer)), None)
+            if computing is not None:
+                yield Product(node.name, node.op_type, computing.name, computing.computes_in)
+            elif found:
+                yield Product(node.name, node.op_type, found[0].name, POINTWISE)
+            else:
+                yield Product(node.name, node.op_type, "", MISSING)
 
 
 def _multiplies(layer: Layer) -> bool:
