@@ -46,7 +46,10 @@ SCALE = tensor("s", "1", "Float") + ", " + tensor("b", "1,32", "Float")
     [
         (row("mm_myl0_2", "gemm", INT8_IN, f"{INT8_WEIGHT}, {SCALE}", "mm"), "Int8"),
         # Casts, scales and only then multiplies: the product is one of floats.
-        (row("__myl_CastMulCastCastMulFc_2", "runtime_fusion", INT8_IN, INT8_WEIGHT, "mm"), "Float"),
+        (
+            row("__myl_CastMulCastCastMulFc_2", "runtime_fusion", INT8_IN, INT8_WEIGHT, "mm"),
+            "Float",
+        ),
         (row("__myl_CastMulFc_2", "runtime_fusion", INT8_IN, INT8_WEIGHT, "mm"), "Float"),
         (
             row(
@@ -146,7 +149,9 @@ def test_products_without_a_layer_of_their_own_are_told_apart() -> None:
         [],
     )
     rows = row("__myl_MulMulAdd_1", "kgen", INT8_IN, SCALE, "narrow")
-    table = layer_table([f"Layers:\n{rows}\nBindings:"], helper.make_model(graph).SerializeToString())
+    table = layer_table(
+        [f"Layers:\n{rows}\nBindings:"], helper.make_model(graph).SerializeToString()
+    )
     assert [p.computes_in for p in table.products] == [POINTWISE, MISSING]
     assert table.kinds == {"kgen": 1}
     assert re.fullmatch(r"__myl_MulMulAdd_1", table.products[0].layer)

@@ -15,25 +15,53 @@ from semmix.errors import EngineError, ProviderError
 RTX = LIBRARIES["tensorrt-rtx"]
 
 # What `library`, `runner` and the export's `compile` use of TensorRT for RTX.
-USED = """
-ILogger.log ILogger.Severity.WARNING
-Builder.create_network Builder.create_builder_config Builder.create_optimization_profile
-Builder.build_serialized_network NetworkDefinitionCreationFlag.STRONGLY_TYPED
-OnnxParser.parse OnnxParser.num_errors OnnxParser.get_error ParserError.desc
-INetworkDefinition.num_inputs INetworkDefinition.get_input ITensor.name ITensor.shape
-IBuilderConfig.clear_flag BuilderFlag.TF32 IBuilderConfig.profiling_verbosity
-ProfilingVerbosity.DETAILED IBuilderConfig.num_compute_capabilities
-IBuilderConfig.set_compute_capability IBuilderConfig.create_timing_cache
-IBuilderConfig.set_timing_cache IBuilderConfig.get_timing_cache ITimingCache.serialize
-IOptimizationProfile.set_shape IBuilderConfig.add_optimization_profile
-ComputeCapability.SM75 ComputeCapability.SM80 ComputeCapability.SM86 ComputeCapability.SM89
-ComputeCapability.SM120 ComputeCapability.SM121
-Runtime.deserialize_cuda_engine ICudaEngine.create_execution_context
-ICudaEngine.num_io_tensors ICudaEngine.get_tensor_name ICudaEngine.get_tensor_mode
-ICudaEngine.get_tensor_dtype TensorIOMode.INPUT DataType.FLOAT
-IExecutionContext.set_input_shape IExecutionContext.get_tensor_shape
-IExecutionContext.set_tensor_address IExecutionContext.execute_async_v3
-""".split()
+USED = [
+    "ILogger.log",
+    "ILogger.Severity.WARNING",
+    "Builder.create_network",
+    "Builder.create_builder_config",
+    "Builder.create_optimization_profile",
+    "Builder.build_serialized_network",
+    "NetworkDefinitionCreationFlag.STRONGLY_TYPED",
+    "OnnxParser.parse",
+    "OnnxParser.num_errors",
+    "OnnxParser.get_error",
+    "ParserError.desc",
+    "INetworkDefinition.num_inputs",
+    "INetworkDefinition.get_input",
+    "ITensor.name",
+    "ITensor.shape",
+    "IBuilderConfig.clear_flag",
+    "BuilderFlag.TF32",
+    "IBuilderConfig.profiling_verbosity",
+    "ProfilingVerbosity.DETAILED",
+    "IBuilderConfig.num_compute_capabilities",
+    "IBuilderConfig.set_compute_capability",
+    "IBuilderConfig.create_timing_cache",
+    "IBuilderConfig.set_timing_cache",
+    "IBuilderConfig.get_timing_cache",
+    "ITimingCache.serialize",
+    "IOptimizationProfile.set_shape",
+    "IBuilderConfig.add_optimization_profile",
+    "ComputeCapability.SM75",
+    "ComputeCapability.SM80",
+    "ComputeCapability.SM86",
+    "ComputeCapability.SM89",
+    "ComputeCapability.SM120",
+    "ComputeCapability.SM121",
+    "Runtime.deserialize_cuda_engine",
+    "ICudaEngine.create_execution_context",
+    "ICudaEngine.num_io_tensors",
+    "ICudaEngine.get_tensor_name",
+    "ICudaEngine.get_tensor_mode",
+    "ICudaEngine.get_tensor_dtype",
+    "TensorIOMode.INPUT",
+    "DataType.FLOAT",
+    "IExecutionContext.set_input_shape",
+    "IExecutionContext.get_tensor_shape",
+    "IExecutionContext.set_tensor_address",
+    "IExecutionContext.execute_async_v3",
+]
 
 # Of cuda-python: how many arguments each call is given.
 CALLS = {
@@ -140,7 +168,10 @@ def test_a_missing_library_is_named_with_its_extra(
 def test_the_journal_hears_the_library() -> None:
     trt, notes = import_module("tensorrt_rtx"), journal(RTX)
     notes.record()
-    parser = trt.OnnxParser(trt.Builder(notes.logger).create_network(1), notes.logger)
+    builder = trt.Builder(notes.logger)
+    # The parser does not keep the network alive.
+    network = builder.create_network(1)
+    parser = trt.OnnxParser(network, notes.logger)
     assert not parser.parse(b"no graph")
     assert notes.recorded()
     assert notes.complaints

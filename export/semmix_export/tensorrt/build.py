@@ -137,7 +137,8 @@ def _build_one(
             "table": asdict(table),
         }
         stored = plans.store(key, compiled.plan, details)
-        plans.store_timing_cache(key, compiled.timing_cache)
+        if compiled.timing_cache:
+            plans.store_timing_cache(key, compiled.timing_cache)
         return _described(stored, perf_counter() - started)
 
 

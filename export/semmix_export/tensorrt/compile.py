@@ -88,8 +88,11 @@ def _compile(
         config.num_compute_capabilities = len(targets)
         for place, target in enumerate(targets):
             config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), place)
-    measured = config.create_timing_cache(timing_cache)
-    config.set_timing_cache(measured, False)
+    # TensorRT for RTX measures nothing here: it chooses kernels on the GPU that runs them.
+    measures = library.name == "tensorrt"
+    if measures:
+        measured = config.create_timing_cache(timing_cache)
+        config.set_timing_cache(measured, False)
     profile = builder.create_optimization_profile()
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
@@ -108,8 +111,7 @@ def _compile(
             f"{' for ' * bool(targets)}{', '.join(targets)} ({notes.reason()}): "
             "try another precision, or report it with the model's name"
         )
-    cache = config.get_timing_cache()
-    kept = b"" if cache is None else bytes(memoryview(cache.serialize()))
+    kept = bytes(memoryview(config.get_timing_cache().serialize())) if measures else b""
     return Compiled(bytes(memoryview(plan)), tuple(notes.recorded()), kept)
 
 
