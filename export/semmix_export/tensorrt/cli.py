@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from semmix_export.tensorrt.build import BuiltEngine
+    from semmix_export.tensorrt.builder import BuiltEngine
     from semmix_export.tensorrt.layers import Layer, Tensor
 
 
@@ -71,7 +71,7 @@ def command(
     from rich.console import Console
 
     from semmix.bundle import Bundle
-    from semmix_export.tensorrt.build import build
+    from semmix_export.tensorrt.builder import build
 
     model = Bundle.default() if bundle is None else Bundle.load(bundle)
     with Console(stderr=True).status("Compiling") as status:
