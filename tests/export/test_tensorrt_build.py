@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from onnx import TensorProto, helper
 from semmix_export.tensorrt import build
 from semmix_rt.cli.root import main
 from semmix_rt.engines.trt.library import LIBRARIES, load
@@ -120,16 +121,32 @@ def test_without_a_gpu_the_target_must_be_named(
     def none() -> None:
         raise ProviderError("no NVIDIA GPU starts on this machine")
 
-    monkeypatch.setattr("semmix_export.tensorrt.build.Cuda", none)
+    monkeypatch.setattr("semmix_export.tensorrt.builder.Cuda", none)
     with pytest.raises(ProviderError, match="no NVIDIA GPU starts"):
         build(tiny_bundle, folder=tmp_path)
 
 
-def test_a_graph_that_does_not_compile_leaves_nothing(tmp_path: Path) -> None:
+def unknown_operator() -> bytes:
+    numbers = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
+    nodes = [helper.make_node("NoSuchOperator", ["x"], ["y"])]
+    graph = helper.make_graph(nodes, "g", numbers[:1], numbers[1:])
+    return helper.make_model(graph).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("graph", "told"),
+    [
+        (b"\x00 no graph", "cannot compile the graph for sm86 .*report it"),
+        (unknown_operator(), "cannot read the graph .*export the model again"),
+    ],
+)
+def test_a_graph_that_does_not_compile_leaves_nothing(
+    tmp_path: Path, graph: bytes, told: str
+) -> None:
     parts = bundle_parts()
-    parts["highlighters"] = {"fp32": b"\x00 no graph"}
+    parts["highlighters"] = {"fp32": graph}
     bundle = write_bundle(tmp_path / "broken", **parts)  # type: ignore[arg-type]
-    with pytest.raises(EngineError, match=r"cannot read the graph.*export the model again"):
+    with pytest.raises(EngineError, match=told):
         build(bundle, targets=["sm86"], folder=tmp_path / "engines")
     # The context encoder's engine alone is there.
     assert len(list((tmp_path / "engines").glob("*.plan"))) == 1
