@@ -25,7 +25,8 @@ import numpy as np
 import onnxruntime
 import torch
 from semmix_export.bundle import snr_db
-from semmix_export.window_bundle import export_window_bundle, proof_sound
+from semmix_export.gate_sounds import proof_sound
+from semmix_export.window_bundle import export_window_bundle
 from semmix_rt.engines import WindowEngine, open_window_engine
 
 from semmix.bundle import Bundle

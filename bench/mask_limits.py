@@ -34,7 +34,7 @@ METRICS = {"MAG": mag, "ENV": env, "W-dis": wasserstein}
 
 
 def found(network: EdgeSemMix, batch: Batch) -> tuple[Float32, Float32]:
-    """Shares `[M, F, S]` and gains in nepers `[M, S]` of a batch of one clip."""
+    """Shares `[S, M, F]` and gains in nepers `[M, S]` of a batch of one clip."""
     c = network.config
     _, frames, bins = batch.mixture.shape
     total = -(-(frames + c.lookahead_frames) // c.stride) * c.stride
@@ -49,7 +49,7 @@ def found(network: EdgeSemMix, batch: Batch) -> tuple[Float32, Float32]:
             spectrum, tokens, batch.weights[:, place], *network.initial_state()
         )
     gains = result.gains.repeat_interleave(c.stride, 1)
-    return result.shares[0, kept].numpy(), gains[0, kept].numpy()
+    return result.shares[0, :, kept].numpy(), gains[0, kept].numpy()
 
 
 def main() -> None:
@@ -75,12 +75,10 @@ def main() -> None:
         batch = collate([example], generator.scenes(index, 1), spec.stft, rate_hz, encoder)
         shares, gains = found(network, batch)
         stems, mixture = batch.stems[0].numpy(), batch.mixture[0].numpy()
-        true_shares = stems / (stems.sum(-1, keepdims=True) + 1e-9)
+        true_shares = stems / (stems.sum(0) + 1e-9)
         true_gains = np.broadcast_to(batch.gains[0].numpy(), gains.shape)
         active = batch.active[0].numpy() > 0.0
-        share_errors.append(
-            0.5 * np.sum(np.abs(shares - true_shares) * mixture[..., None]) / np.sum(mixture)
-        )
+        share_errors.append(0.5 * np.sum(np.abs(shares - true_shares) * mixture) / np.sum(mixture))
         gain_errors_db.append(np.abs(gains - true_gains)[:, active].mean() / NEPERS_PER_DB)
 
         spectrum = stft(example.mix[None], spec.stft)
@@ -92,7 +90,7 @@ def main() -> None:
             "true shares": (true_shares, gains),
             "both true": (true_shares, true_gains),
         }.items():
-            mask = np.einsum("mfs,ms->mf", share, np.exp(gain)).astype(np.float32)
+            mask = np.einsum("smf,ms->mf", share, np.exp(gain)).astype(np.float32)
             outputs[name] = istft(spectrum * mask, spec.stft, len(example.mix))[0]
         for name, output in outputs.items():
             heard = at_44100(output, rate_hz)

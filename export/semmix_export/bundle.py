@@ -6,6 +6,7 @@ import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,17 +14,16 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save as save_safetensors
+from semmix_rt.engines import open_engine
 
 import semmix
 from semmix.bundle import Bundle, write_bundle
-from semmix.errors import ParityError
-from semmix.metrics import snr_db
 from semmix.nn import EdgeSemMix
+from semmix.nn.engine import TorchEngine
 from semmix.training.checkpoint import Checkpoint
+from semmix_export.gate import prove
 from semmix_export.graphs import example_inputs, export_context, export_highlighter
-
-MIN_SNR_DB = 90.0
-"""Float32 graphs differ from eager only by the order of sums: 24 bits leave far more than this."""
+from semmix_export.thresholds import thresholds
 
 
 def versions() -> dict[str, str]:
@@ -64,7 +64,6 @@ def export_bundle(
         export_context(network, context)
         export_highlighter(network, highlighter)
         context_bytes, highlighter_bytes = context.read_bytes(), highlighter.read_bytes()
-    golden, parity = _prove(network, context_bytes, highlighter_bytes)
     config = json.loads(json.dumps(asdict(network.config)))
     facts = {
         "config": config,
@@ -73,63 +72,31 @@ def export_bundle(
         **(provenance or {}),
     }
     weights = {k: v.contiguous() for k, v in network.state_dict().items()}
-    return write_bundle(
-        path,
-        spec,
-        context=context_bytes,
-        highlighters={"fp32": highlighter_bytes},
-        golden=golden,
-        model_card=model_card,
-        provenance=facts,
-        parity={"fp32": parity},
-        network=save_safetensors(weights),
-        overwrite=overwrite,
-    )
+    parts: dict[str, Any] = {
+        "context": context_bytes,
+        "highlighters": {"fp32": highlighter_bytes},
+        "golden": golden_arrays(network),
+        "model_card": model_card,
+        "provenance": facts,
+        "network": save_safetensors(weights),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        draft = write_bundle(Path(folder) / "draft", spec, parity={}, **parts)
+        engine = open_engine(draft, "ort")
+        record = prove(TorchEngine(network), engine, highlighter_bytes, thresholds("fp32", spec))
+    return write_bundle(path, spec, parity={"fp32": record}, overwrite=overwrite, **parts)
 
 
-def _prove(
-    network: EdgeSemMix, context: bytes, highlighter: bytes
-) -> tuple[dict[str, NDArray[np.float32]], dict[str, object]]:
-    """Run both graphs beside PyTorch on seeded inputs at two batches.
-
-    Raises:
-        ParityError: outside the gate.
-    """
+def golden_arrays(network: EdgeSemMix) -> dict[str, NDArray[np.float32]]:
+    """Seeded inputs of both graphs and PyTorch's outputs, by name."""
     spec = network.config.spec()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    providers = ["CPUExecutionProvider"]
-    context_session = onnxruntime.InferenceSession(context, options, providers=providers)
-    session = onnxruntime.InferenceSession(highlighter, options, providers=providers)
     generator = torch.Generator().manual_seed(1)
     embeddings = torch.nn.functional.normalize(
         torch.randn(5, len(spec.cue_types), spec.embedding_dim, generator=generator), dim=-1
     )
-    golden = {"embeddings": embeddings.numpy()}
+    inputs = example_inputs(spec, batch=1, seed=1)
     with torch.inference_mode():
-        tokens = network.context_encoder(embeddings).numpy()
-        golden["encoded"] = tokens
-        worst = snr_db(tokens, context_session.run(None, {"embeddings": golden["embeddings"]})[0])
-        largest = 0.0
-        for batch in (1, 3):
-            inputs = example_inputs(spec, batch, seed=batch)
-            expected = [t.numpy() for t in network(*inputs.values())]
-            arrays = {k: v.numpy() for k, v in inputs.items()}
-            got = session.run(None, arrays)
-            for reference, other in zip(expected, got, strict=True):
-                worst = min(worst, snr_db(reference, other))
-            largest = max(largest, float(np.abs(expected[0] - got[0]).max()))
-            if batch == 1:
-                golden.update(arrays)
-                golden["mask"] = expected[0]
-    if worst < MIN_SNR_DB:
-        raise ParityError(
-            f"ONNX Runtime differs from PyTorch ({worst:.1f} dB, at least {MIN_SNR_DB:.0f} dB is "
-            "needed): report this with the versions that `semmix-rt env` prints"
-        )
-    return golden, {
-        "passed": True,
-        "against": f"torch {torch.__version__} eager fp32",
-        "snr_db": round(worst, 1),
-        "mask_max_difference": largest,
-    }
+        encoded = network.context_encoder(embeddings)
+        mask, *_ = network(*inputs.values())
+    found = {"embeddings": embeddings, "encoded": encoded, **inputs, "mask": mask}
+    return {name: tensor.numpy() for name, tensor in found.items()}

@@ -99,13 +99,25 @@ class Bundle:
         return bundle
 
     @classmethod
+    def find(cls, where: str | os.PathLike[str]) -> Bundle:
+        """The bundle at a path or, where nothing lies there, the one that comes along by that name.
+
+        Raises:
+            ModelFormatError: it is no bundle, or damaged.
+        """
+        name = os.fspath(where)
+        if not Path(name).exists() and name in _installed():
+            return cls.default(name)
+        return cls.load(name)
+
+    @classmethod
     def default(cls, name: str = "edge") -> Bundle:
         """The model that comes with the package.
 
         Raises:
             ModelFormatError: the installation lacks it or damaged it.
         """
-        installed = sorted(entry.name for entry in _BUNDLES.glob("*") if entry.is_dir())
+        installed = _installed()
         if name not in installed:
             raise ModelFormatError(
                 f"this installation holds no model {name!r} (in {_BUNDLES}: "
@@ -113,6 +125,11 @@ class Bundle:
                 "or give the path of a bundle"
             )
         return cls.load(_BUNDLES / name)
+
+    @property
+    def comes_along(self) -> bool:
+        """Whether it is a part of the installed package."""
+        return self.path.resolve().is_relative_to(_BUNDLES)
 
     @property
     def spec(self) -> ModelSpec:
@@ -362,6 +379,11 @@ def write_bundle(
         parity=parity,
     )
     return _write(Path(path), manifest, contents, overwrite=overwrite)
+
+
+def _installed() -> list[str]:
+    """Names of the models that come with the package."""
+    return sorted(entry.name for entry in _BUNDLES.glob("*") if entry.is_dir())
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:

@@ -6,7 +6,7 @@ from semmix.metrics.env import env, hilbert_envelope
 from semmix.metrics.kld import kld
 from semmix.metrics.levels import LevelError, level_error_db, stem_gains_db
 from semmix.metrics.mag import mag
-from semmix.metrics.programme import ProgrammeLevels, programme_levels
+from semmix.metrics.programme import ProgrammeLevels, integrated_lufs, programme_levels
 from semmix.metrics.si_sdr import si_sdr_db
 from semmix.metrics.signals import METRIC_RATE_HZ, PUBLISHED_SCALE, at_44100
 from semmix.metrics.wasserstein import wasserstein
@@ -23,6 +23,7 @@ __all__ = [
     "dib",
     "env",
     "hilbert_envelope",
+    "integrated_lufs",
     "kld",
     "level_error_db",
     "mag",

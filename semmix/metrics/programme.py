@@ -89,6 +89,17 @@ def programme_levels(
     )
 
 
+def integrated_lufs(clip: ArrayLike, rate_hz: int) -> float:
+    """Gated loudness of one channel `[N]`; NaN for silence and for less than 400 ms.
+
+    Raises:
+        UsageError: the clip is not one channel of finite samples.
+    """
+    power = _hop_power(as_signal(clip, "clip"), rate_hz)
+    found_lufs = gated_loudness_lufs(sliding_mean(power, BLOCK_HOPS))
+    return found_lufs if math.isfinite(found_lufs) else math.nan
+
+
 def _hop_power(signal: Float64, rate_hz: int) -> Float64:
     """K-weighted mean square of each whole 100 ms hop, `[N] -> [N // hop]`.
 

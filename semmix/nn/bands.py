@@ -93,7 +93,7 @@ class BandSplit(nn.Module):
 
 
 class MaskHead(nn.Module):
-    """Read the share of each source in each bin `[B, T, F, S]` off a band-major stream.
+    """Read the share of each source in each bin `[B, S, T, F]` off a band-major stream.
 
     Shares are a softmax over the sources: what the network cannot tell apart, it splits. The mask
     is the mean of the sources' gains, weighted by their shares, and so bounded by them.
@@ -108,9 +108,9 @@ class MaskHead(nn.Module):
         self.sources = sources
         self.norm = nn.LayerNorm(channels)
         self.weights = nn.ParameterList(
-            nn.Parameter(torch.randn(g.bands, channels, g.bins * sources) * 0.05) for g in groups
+            nn.Parameter(torch.randn(g.bands, channels, sources * g.bins) * 0.05) for g in groups
         )
-        self.bias = nn.Parameter(torch.zeros(bins, sources))
+        self.bias = nn.Parameter(torch.zeros(sources, 1, bins))
 
     def forward(self, stream: Tensor) -> Tensor:
         """Project each band `[N, B, T, C]` to its bins and sources."""
@@ -120,7 +120,11 @@ class MaskHead(nn.Module):
         start = 0
         for group, weight in zip(self.groups, self.weights, strict=True):
             part = torch.bmm(x[start : start + group.bands], weight)
-            parts.append(part.transpose(0, 1).reshape(batch, frames, -1, self.sources))
+            # Sources before bins, so that all that follows runs along rows of bins.
+            part = part.reshape(group.bands, batch, frames, self.sources, group.bins)
+            parts.append(part.permute(1, 3, 2, 0, 4).flatten(3))
             start += group.bands
-        logits = torch.cat(parts, 2)[:, :, : self.bins] + self.bias
-        return torch.softmax(logits, -1)
+        logits = torch.cat(parts, 3)[..., : self.bins] + self.bias
+        # The softmax written out: over any but the last axis ONNX Runtime's turns the tensor twice.
+        powers = torch.exp(logits - logits.amax(1, keepdim=True))
+        return powers / powers.sum(1, keepdim=True)

@@ -83,7 +83,7 @@ class EdgeConfig:
     meter_memory_s: float = 0.0
     programme_lufs: float = PROGRAMME_LUFS
     sources: tuple[str, ...] = ("speech", "music", "effects")
-    dropout: float = 0.1
+    dropout: float = 0.0
     text_encoder: str = ""
 
     @property
@@ -138,7 +138,7 @@ class Masking:
 
     Attributes:
         mask: linear gain `[B, T, F]`, delayed by the look-ahead.
-        shares: share of each source in each bin `[B, T, F, S]`, delayed likewise.
+        shares: share of each source in each bin `[B, S, T, F]`, delayed likewise.
         gains: gain of each source in each latent frame, in nepers `[B, T / stride, S]`.
         state: the next state tensors in the order of the spec.
     """
@@ -280,6 +280,6 @@ class EdgeSemMix(nn.Module):
             had = had + correction
         gains = self.max_nepers * torch.tanh((wanted + had) / self.max_nepers)
         linear = torch.exp(gains).repeat_interleave(c.stride, 1)
-        mask = (shares @ linear.unsqueeze(-1)).squeeze(-1)
+        mask = (shares * linear.transpose(1, 2).unsqueeze(-1)).sum(1)
         next_state = (*(m.transpose(0, 1) for m in after), *next_caches, *levels)
         return Masking(mask, shares, gains, next_state)

@@ -64,7 +64,7 @@ class LevelMeter(nn.Module):
 
         Args:
             spectrum: scaled magnitudes `[B, T, F]`.
-            shares: share of each source in them `[B, T, F, S]`.
+            shares: share of each source in them `[B, S, T, F]`.
             past: sums so far `[B, 2 S + 1]`, zeros at the start.
 
         Returns:
@@ -72,8 +72,8 @@ class LevelMeter(nn.Module):
             to and with the step, in nepers above the programme's level, and the logarithm of
             the seconds heard; and the next sums.
         """
-        amplitude = self._amplitude(shares * spectrum.unsqueeze(-1))
-        mix = self._amplitude(spectrum.unsqueeze(-1))
+        amplitude = self._amplitude(shares * spectrum.unsqueeze(1))
+        mix = self._amplitude(spectrum.unsqueeze(1))
         heard = mix / (mix + _QUIET) * self.step_s
         now = torch.cat((amplitude.square() * self.step_s, amplitude * self.step_s, heard), 2)
         sums = self._leaky(now, past)
@@ -86,12 +86,12 @@ class LevelMeter(nn.Module):
         return torch.cat((mean, active, torch.log1p(seconds)), 2), sums[:, -1]
 
     def _amplitude(self, sound: Tensor) -> Tensor:
-        """K-weighted amplitude of each step `[B, T / stride, S]` of magnitudes `[B, T, F, S]`."""
+        """K-weighted amplitude of each step `[B, T / stride, S]` of magnitudes `[B, S, T, F]`."""
         # No product with a vector: ONNX Runtime fuses the transposition into it, wrongly.
-        power = (sound.square() * self.weight.unsqueeze(-1)).sum(2)
-        batch, frames, sources = power.shape
-        steps = power.reshape(batch, frames // self.stride, self.stride, sources).mean(2)
-        return torch.sqrt(steps)
+        power = (sound.square() * self.weight).sum(3)
+        batch, sources, frames = power.shape
+        steps = power.reshape(batch, sources, frames // self.stride, self.stride).mean(3)
+        return torch.sqrt(steps).transpose(1, 2)
 
     def _leaky(self, now: Tensor, past: Tensor) -> Tensor:
         """Sums after each step `[B, T, V]`: a matrix product, where a loop would be slow."""
@@ -133,7 +133,7 @@ class MeteredGain(nn.Module):
 
         Args:
             spectrum: scaled magnitudes as they come `[B, T, F]`.
-            shares: share of each source, a look-ahead later `[B, T, F, S]`.
+            shares: share of each source, a look-ahead later `[B, S, T, F]`.
             wanted: level that the cues ask for, in nepers `[B, T / stride, S]`.
             guessed: what the latent frames make of the sound's own levels, likewise.
             heard: the last look-ahead of magnitudes that came before `[B, L, F]`.

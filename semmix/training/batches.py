@@ -38,7 +38,7 @@ class Batch:
         mixture, target: scaled magnitudes `[B, M, F]`.
         embeddings: cue embeddings `[B, S, K, E]`, zeros where unknown.
         weights: share of each shot in each frame `[B, M, S]`.
-        stems: scaled magnitudes of the stems in the mixture `[B, M, F, stems]`.
+        stems: scaled magnitudes of the stems in the mixture `[B, stems, M, F]`.
         gains: nepers that mend each stem `[B, stems]`.
         active: 1.0 where a stem sounds `[B, stems]`.
         policy_embeddings: cues of further scenes, without sound `[P, K, E]`.
@@ -103,9 +103,7 @@ def collate(
     """Tensors of a list of examples of equal length, and of scenes without sound."""
     mixture = np.stack([magnitudes(e.mix, spec) for e in examples])
     target = np.stack([magnitudes(e.target, spec) for e in examples])
-    stems = np.stack(
-        [np.stack([magnitudes(s, spec) for s in e.mix_stems], axis=-1) for e in examples]
-    )
+    stems = np.stack([np.stack([magnitudes(s, spec) for s in e.mix_stems]) for e in examples])
     frame_s = spec.hop_samples / rate_hz
     balance = [SITUATION_BY_NAME[s.situation].balance_lu for s in scenes]
     arrays = (
@@ -115,7 +113,7 @@ def collate(
         np.stack([shot_weights(e.shots, mixture.shape[1], frame_s, 0.2) for e in examples]),
         stems,
         np.stack([-NEPERS_PER_DB * e.gains_db for e in examples]).astype(np.float32),
-        (stems.max(axis=(1, 2)) > 0.0).astype(np.float32),
+        (stems.max(axis=(2, 3)) > 0.0).astype(np.float32),
         np.stack([embed_shots((s,), encoder)[0] for s in scenes]),
         (NEPERS_PER_DB * np.array(balance)).astype(np.float32),
     )

@@ -34,6 +34,13 @@ LOG_EVERY_S = 30.0
     type=click.Path(path_type=Path),
     help="Bundle whose weights a new run begins with: fine-tuning on stems of your own.",
 )
+@click.option(
+    "--fresh",
+    multiple=True,
+    metavar="PART",
+    help="With --start: leave this part of the bundle's network out and begin it by chance, such "
+    "as context_encoder; may be repeated.",
+)
 @click.option("--preset", default="edge", show_default=True, help="Size of a new network.")
 @click.option("--steps", default=12_000, show_default=True, help="Steps in all, resumed included.")
 @click.option("--batch", default=4, show_default=True, help="Clips in a step.")
@@ -45,6 +52,14 @@ LOG_EVERY_S = 30.0
     default="adamw",
     show_default=True,
     help="What moves the weights; Muon orthogonalises the steps of matrices.",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Change one size of the network or one setting of the run, such as context_layers=3 or "
+    "dropout=0.1; may be repeated. A wrong name lists all.",
 )
 @click.option(
     "--seed",
@@ -68,12 +83,14 @@ def command(
     output: Path,
     resume: Path | None,
     start: Path | None,
+    fresh: tuple[str, ...],
     preset: str,
     steps: int,
     batch: int,
     clip_s: float,
     learning_rate: float,
     optimizer: str,
+    changes: tuple[str, ...],
     seed: int,
     threads: int | None,
     compiled: bool,
@@ -99,6 +116,10 @@ def command(
         raise UsageError("give at least 1 step, 1 clip a step, and clips of 0.5 to 60 s")
     if resume and start:
         raise UsageError("--resume goes on with a run and --start begins one: give one of them")
+    if resume and changes:
+        raise UsageError("--set changes a new run, not one that --resume goes on with")
+    if fresh and not start:
+        raise UsageError("--fresh leaves out parts of a bundle: name it with --start")
     if not 0.0 < learning_rate <= 1.0:
         raise UsageError(f"a learning rate of {learning_rate} trains nothing: give 0 to 1")
     if output.is_dir():
@@ -115,7 +136,7 @@ def command(
         learning_rate=learning_rate,
         seed=seed,
     )
-    trainer = Trainer(stems, settings, preset, resume, start, compiled=compiled)
+    trainer = Trainer(stems, settings, preset, resume, start, fresh, changes, compiled=compiled)
     first = trainer.step
     if first >= steps:
         raise UsageError(f"{resume} is at step {first} already: give more --steps to train further")

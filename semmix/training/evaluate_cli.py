@@ -138,9 +138,10 @@ def command(
     from semmix.bundle import Bundle
     from semmix.metrics.dib import load_picture_sound_model
     from semmix.metrics.taggers import open_tagger
+    from semmix.pictures import require_matplotlib
     from semmix.training.clips import ClipSource, GeneratedClips
     from semmix.training.evaluate import evaluate
-    from semmix.training.evaluate_plot import draw_png, require_matplotlib
+    from semmix.training.evaluate_plot import draw_png
     from semmix.training.evaluate_report import as_csv, as_dict
     from semmix.training.measures import Yardstick
     from semmix.training.muddymix import MuddyMix

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from semmix.errors import UsageError
+from semmix.pictures import new_figure, png_bytes
 from semmix.training.evaluate import EvaluationResult, clip_values
 from semmix.training.evaluate_report import TITLES
 
@@ -28,20 +27,6 @@ _AXES = {
 _WITH_TARGET = ("speech_si_sdr_db", "integrated_lufs")
 
 
-def require_matplotlib() -> None:
-    """Refuse before the long work, not after it.
-
-    Raises:
-        UsageError: Matplotlib is not installed.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as exc:
-        raise UsageError(
-            "a picture needs Matplotlib, which is not installed: pip install 'semmix-rt[plots]'"
-        ) from exc
-
-
 def draw_png(result: EvaluationResult, title: str) -> bytes:
     """A PNG with one panel for each measure: boxes, means and every clip.
 
@@ -52,18 +37,10 @@ def draw_png(result: EvaluationResult, title: str) -> bytes:
     Raises:
         UsageError: Matplotlib is not installed.
     """
-    require_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     measures = (*result.distances, "balance_db", *_WITH_TARGET)
     columns = (len(measures) + 1) // 2
     width_inches = (len(result.conditions) + 1) * _BOX_INCHES
-    # A figure without pyplot: no window system and no global state.
-    figure = Figure(
-        figsize=(columns * width_inches, 2 * _PANEL_HEIGHT_INCHES), layout="constrained"
-    )
-    FigureCanvasAgg(figure)
+    figure = new_figure(columns * width_inches, 2 * _PANEL_HEIGHT_INCHES)
     figure.suptitle(title)
     panels = figure.subplots(2, columns, squeeze=False).ravel()
     for panel, measure in zip(panels, measures, strict=False):
@@ -71,9 +48,7 @@ def draw_png(result: EvaluationResult, title: str) -> bytes:
         _draw_panel(panel, result, measure, conditions)
     for unused in panels[len(measures) :]:
         unused.set_axis_off()
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
-    return out.getvalue()
+    return png_bytes(figure)
 
 
 def _draw_panel(

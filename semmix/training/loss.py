@@ -42,15 +42,15 @@ def share_loss(shares: Tensor, mixture: Tensor, stems: Tensor) -> Tensor:
     """Distance between each source's part of the mixture and the stem that went in.
 
     Args:
-        shares: `[B, M, F, S]`, adding up to one.
+        shares: `[B, S, M, F]`, adding up to one.
         mixture: scaled magnitudes `[B, M, F]`.
-        stems: scaled magnitudes of the stems in the mixture `[B, M, F, S]`.
+        stems: scaled magnitudes of the stems in the mixture `[B, S, M, F]`.
 
     Returns:
         scalar: mean over the sources, each relative to its own level, a silent one to the mix's.
     """
-    difference = (shares * mixture.unsqueeze(-1) - stems).abs().mean((1, 2))
-    level = stems.mean((1, 2)) + 0.3 * mixture.mean((1, 2)).unsqueeze(-1) + 1e-5
+    difference = (shares * mixture.unsqueeze(1) - stems).abs().mean((2, 3))
+    level = stems.mean((2, 3)) + 0.3 * mixture.mean((1, 2)).unsqueeze(-1) + 1e-5
     return (difference / level).mean()
 
 

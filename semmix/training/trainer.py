@@ -6,7 +6,7 @@ import multiprocessing
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from semmix.bundle import Bundle
 from semmix.cues.text import TextEncoder
-from semmix.errors import ModelFormatError
+from semmix.errors import ModelFormatError, UsageError
 from semmix.nn import PRESETS, EdgeConfig, EdgeSemMix
 from semmix.nn.engine import network_from_bundle
 from semmix.training.batches import Batch, collate
@@ -38,8 +38,11 @@ from semmix.training.loss import (
     share_loss,
 )
 from semmix.training.muon import Muon, split_parameters
+from semmix.training.overrides import override
 from semmix.training.scenes import SceneGenerator
 from semmix.training.stems import StemLibrary
+
+_PARTS = "the attributes of semmix.nn.EdgeSemMix"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class TrainSettings:
     weight_decay: float = 5e-2
     warmup_steps: int = 200
     decay_share: float = 0.3
-    average_decay: float = 0.998
+    average_decay: float = 0.99
     clip_norm: float = 1.0
     seed: int = 1
 
@@ -103,6 +106,8 @@ class Trainer:
         resume: a checkpoint to go on from; its sizes and settings win, but for `steps`.
         start: a bundle whose weights a new run begins with; parts of the preset that it has not
             start by chance.
+        fresh: parts that start by chance whatever the bundle has, such as `context_encoder`.
+        changes: single settings and sizes of a new run, see `semmix.training.overrides`.
         workers: processes that make batches.
         compiled: compile the step with `torch.compile`: minutes at the start, then a fifth
             faster on CPUs; needs a C++ compiler, and rounds otherwise than eager.
@@ -119,6 +124,8 @@ class Trainer:
         preset: str = "edge",
         resume: Path | None = None,
         start: Path | None = None,
+        fresh: Sequence[str] = (),
+        changes: Sequence[str] = (),
         workers: int = 1,
         compiled: bool = False,
     ) -> None:
@@ -134,12 +141,16 @@ class Trainer:
             self.step = saved.step
             self.network = EdgeSemMix(saved.config)
         else:
-            torch.manual_seed(settings.seed)
             config = replace(PRESETS[preset], text_encoder=encoder.identifier)
-            if start is None:
-                self.network = EdgeSemMix(config)
-            else:
-                self.network = _network_to_start_from(start, config)
+            settings, config = override(settings, config, changes)
+            torch.manual_seed(settings.seed)
+            try:
+                network = EdgeSemMix(config)
+            except (ValueError, RuntimeError, ArithmeticError) as exc:
+                raise UsageError(f"no network has these sizes ({exc}): change others") from exc
+            if start is not None:
+                _begin_with(network, start, fresh)
+            self.network = network
         self.settings = settings
         # Refused here and not by a worker, whose failure to start says nothing of its cause.
         StemLibrary(stems, self.network.config.sample_rate_hz)
@@ -278,28 +289,36 @@ def _optimizers(network: EdgeSemMix, settings: TrainSettings) -> tuple[torch.opt
     return (*found, torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98)))
 
 
-def _network_to_start_from(path: Path, config: EdgeConfig) -> EdgeSemMix:
-    """A network of these sizes with a bundle's weights; what the bundle's lacks starts by chance.
+def _begin_with(network: EdgeSemMix, path: Path, fresh: Sequence[str]) -> None:
+    """Give a network a bundle's weights; what the bundle's lacks and `fresh` stay as they are.
 
     Raises:
         ModelFormatError: the bundle reads other embeddings, or has weights without a place here.
     """
+    config = network.config
     known = network_from_bundle(Bundle.load(path))
     if known.config.text_encoder != config.text_encoder:
         raise ModelFormatError(
             f"{path}: its network reads cues through {known.config.text_encoder!r}, and this "
             f"version's training through {config.text_encoder!r}: start from another bundle"
         )
-    network = EdgeSemMix(config)
     weights = network.state_dict()
-    for name, value in known.state_dict().items():
+    for part in fresh:
+        if part not in dict(network.named_modules()):
+            raise UsageError(f"there is no part {part!r} to start afresh: see {_PARTS}")
+    kept = {
+        name: value
+        for name, value in known.state_dict().items()
+        if not any(name.startswith(f"{part}.") for part in fresh)
+    }
+    for name, value in kept.items():
         if name not in weights or weights[name].shape != value.shape:
             raise ModelFormatError(
                 f"{path}: its {name} of {list(value.shape)} has no place in a network of preset "
-                f"{config.name!r}: give the bundle's own --preset, or start without it"
+                f"{config.name!r}: give the bundle's own --preset, start without it, or start "
+                "that part afresh"
             )
-    network.load_state_dict(weights | known.state_dict())
-    return network
+    network.load_state_dict(weights | kept)
 
 
 def _saved_settings(saved: Checkpoint, path: Path) -> TrainSettings:
@@ -337,7 +356,7 @@ def batch_loss(network: EdgeSemMix, batch: Batch) -> Tensor:
     balance = network.balance(network.context_encoder(batch.policy_embeddings))
     return (
         remix_loss(found.mask[:, kept], batch.mixture, batch.target)
-        + SHARE_WEIGHT * share_loss(found.shares[:, kept], batch.mixture, batch.stems)
+        + SHARE_WEIGHT * share_loss(found.shares[:, :, kept], batch.mixture, batch.stems)
         + GAIN_WEIGHT * gain_loss(gains, batch.gains, batch.active)
         + BALANCE_WEIGHT * balance_loss(balance, batch.policy_balance)
     )

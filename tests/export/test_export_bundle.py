@@ -13,7 +13,8 @@ import tolerances
 import torch
 from onnx import numpy_helper
 from safetensors.torch import load as load_safetensors
-from semmix_export.bundle import MIN_SNR_DB, export_bundle
+from semmix_export.bundle import export_bundle
+from semmix_export.thresholds import thresholds
 from semmix_rt.engines import open_engine
 from support_training import masked
 
@@ -58,7 +59,7 @@ def test_the_record_of_parity_says_what_was_found(exported) -> None:
     assert tolerances.EXPORT_SNR_DB <= record["snr_db"] <= 200.0
     assert 0.0 <= record["mask_max_difference"] < tolerances.ENGINE_MASK
     assert torch.__version__ in record["against"]
-    assert MIN_SNR_DB == tolerances.EXPORT_SNR_DB
+    assert thresholds("fp32", exported.bundle.spec).snr_db == tolerances.EXPORT_SNR_DB
 
 
 @pytest.mark.parametrize("engine_name", ["ort", "torch"])

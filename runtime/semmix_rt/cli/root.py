@@ -36,6 +36,9 @@ SHORT_HELP = {
     "export": "Turn a trained network into a bundle, with its proof of parity.",
     "import": "Turn a published VisAH or SemMix checkpoint into a bundle.",
     "build": "Compile a bundle into TensorRT engines.",
+    "verify": "Prove that a bundle says what PyTorch says.",
+    "bench": "Time a model's engines, precisions and chunk lengths side by side.",
+    "inspect": "Show what a bundle or a compiled engine is.",
     "env": "Show versions, providers and models of this installation.",
 }
 

@@ -98,6 +98,18 @@ class OrtEngine:
             EngineMismatchError: an array has another shape than the spec says.
             EngineError: ONNX Runtime fails.
         """
+        feeds = self.feeds(spectrum, tokens, weights, state)
+        mask, *following = run_graph(self._highlighter, self._output_names, feeds)
+        return mask, tuple(following)
+
+    def feeds(
+        self, spectrum: Float32, tokens: Float32, weights: Float32, state: State
+    ) -> dict[str, Float32]:
+        """The inputs of a run by graph name, held against the spec.
+
+        Raises:
+            EngineMismatchError: an array has another shape than the spec says.
+        """
         spec, batch = self.spec, spectrum.shape[0]
         cues, frames = len(spec.cue_types), spec.chunk.kept_frames
         if len(state) != len(spec.state):
@@ -105,15 +117,14 @@ class OrtEngine:
                 f"the engine got {len(state)} state tensors and needs {len(spec.state)}: "
                 "start from initial_state() and feed back what run() returned"
             )
-        feeds = {
+        found = {
             "spectrum": feed("spectrum", spectrum, (batch, frames, spec.stft.bins)),
             "tokens": feed("tokens", tokens, (batch, spec.max_segments, cues, spec.token_dim)),
             "weights": feed("weights", weights, (batch, frames, spec.max_segments)),
         }
         for known, array in zip(spec.state, state, strict=True):
-            feeds[known.name] = feed(known.name, array, (batch, *known.shape))
-        mask, *following = run_graph(self._highlighter, self._output_names, feeds)
-        return mask, tuple(following)
+            found[known.name] = feed(known.name, array, (batch, *known.shape))
+        return found
 
 
 class OrtCudaEngine(OrtEngine):

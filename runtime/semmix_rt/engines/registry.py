@@ -35,6 +35,11 @@ def engine_names() -> tuple[str, ...]:
     return tuple(sorted(_entries(GROUP)))
 
 
+def window_engine_names() -> tuple[str, ...]:
+    """Names that `open_window_engine` takes besides `auto`."""
+    return tuple(sorted(_entries(WINDOW_GROUP)))
+
+
 def open_engine(
     bundle: Bundle, name: str = "auto", *, threads: int = 1, precision: str = "fp32"
 ) -> Engine:

@@ -112,15 +112,17 @@ def test_mask_head_equals_a_plain_loop_over_bands() -> None:
     matrices = [array(w)[n] for w in head.weights for n in range(len(w))]
     for band, ((low, high), matrix) in enumerate(zip(EDGES, matrices, strict=True)):
         for place, low_bin in enumerate(range(low, high)):
-            # A bin's logits of all sources stand side by side.
-            columns = matrix[:, 3 * place : 3 * place + 3]
+            # One source's logits of all bins of the band stand side by side.
+            columns = matrix[:, place :: high - low]
             logits[:, :, low_bin] = x[band] @ columns
-    logits = logits[:, :, :BINS] + array(head.bias)
+    logits = logits[:, :, :BINS] + array(head.bias)[:, 0].T
     powers = np.exp(logits)
     expected = powers / powers.sum(-1, keepdims=True)
     shares = head(stream)
-    assert shares.shape == (2, 7, BINS, 3)
-    np.testing.assert_allclose(shares.numpy(), expected, atol=tolerances.LAYER_FLOAT32)
+    assert shares.shape == (2, 3, 7, BINS)
+    np.testing.assert_allclose(
+        shares.movedim(1, 3).numpy(), expected, atol=tolerances.LAYER_FLOAT32
+    )
 
 
 @torch.no_grad()
@@ -131,7 +133,7 @@ def test_a_band_writes_its_own_bins_only() -> None:
     for band, (low, high) in enumerate(EDGES):
         other = stream.clone()
         other[band] = other[band].flip(-1)
-        changed = torch.nonzero((head(other) - before).abs().amax((0, 1, 3))).flatten().tolist()
+        changed = torch.nonzero((head(other) - before).abs().amax((0, 1, 2))).flatten().tolist()
         assert changed == list(range(low, min(high, BINS)))
 
 

@@ -195,9 +195,9 @@ def test_a_segment_without_weight_is_not_heard(tiny: EdgeSemMix) -> None:
 
 def test_shares_are_positive_and_sum_to_one(tiny: EdgeSemMix) -> None:
     found = masked(tiny, *network_inputs(tiny, batch=2))
-    assert found.shares.shape == (2, 16, 1025, 3)
+    assert found.shares.shape == (2, 3, 16, 1025)
     assert (found.shares > 0.0).all()
-    total = found.shares.sum(-1)
+    total = found.shares.sum(1)
     torch.testing.assert_close(total, torch.ones_like(total), rtol=0, atol=tolerances.SHARE_SUM)
 
 
@@ -210,7 +210,7 @@ def test_the_mask_is_each_sources_share_times_its_gain(tiny: EdgeSemMix) -> None
         for source in range(3):
             # A gain is held over the frames of its latent frame.
             gain = np.exp(gains[:, t // tiny.config.stride, source])
-            expected[:, t] += shares[:, t, :, source] * gain[:, None]
+            expected[:, t] += shares[:, source, t] * gain[:, None]
     np.testing.assert_allclose(found.mask.numpy(), expected, atol=tolerances.LAYER_FLOAT32)
 
 

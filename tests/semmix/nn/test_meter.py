@@ -46,7 +46,7 @@ def test_steady_sound_reads_as_its_loudness(gain: float) -> None:
     noise = scipy.signal.lfilter([1.0], [1.0, -0.9], rng.standard_normal(30 * RATE_HZ))
     x = gain * 0.1 * noise / noise.std()
     spectrum = spectra(x, 1400)
-    shares = torch.tensor([0.5, 0.25, 0.25]).expand(1, 1400, 1025, 3)
+    shares = torch.tensor([0.5, 0.25, 0.25]).reshape(1, 3, 1, 1).expand(1, 3, 1400, 1025)
     levels, _ = meter(memory_s=1e6)(spectrum, shares, torch.zeros(1, 7))
     mean, active, seconds = levels[0, -1].double().split((3, 3, 1))
     expected = NEPERS_PER_DB * (k_weighted_lufs(x) - PROGRAMME_LUFS)
@@ -64,9 +64,9 @@ def test_pauses_lower_the_mean_and_not_the_active_level() -> None:
     """A source that sounds half of the time, two seconds on and two off, under a steady mix."""
     rng = np.random.default_rng(4)
     spectrum = spectra(0.1 * rng.standard_normal(41 * RATE_HZ), 1920)
-    steady = torch.ones(1, 1920, 1025, 3) / 3
-    sounding = (torch.arange(1920) // 96 % 2 == 0).reshape(1, -1, 1, 1)
-    broken = torch.where(sounding, steady, torch.tensor([0.0, 0.5, 0.5]))
+    steady = torch.ones(1, 3, 1920, 1025) / 3
+    sounding = (torch.arange(1920) // 96 % 2 == 0).reshape(1, 1, -1, 1)
+    broken = torch.where(sounding, steady, torch.tensor([0.0, 0.5, 0.5]).reshape(1, 3, 1, 1))
     whole, _ = meter(1e6)(spectrum, steady, torch.zeros(1, 7))
     paused, _ = meter(1e6)(spectrum, broken, torch.zeros(1, 7))
     fall_db = ((whole - paused)[0, -1] / NEPERS_PER_DB).double()
@@ -86,7 +86,7 @@ def test_the_past_fades_as_a_loop_says() -> None:
 
 
 def test_silence_and_odd_sums_stay_finite() -> None:
-    shares = torch.ones(1, 8, 1025, 3) / 3
+    shares = torch.ones(1, 3, 8, 1025) / 3
     for past in (torch.zeros(1, 7), -torch.ones(1, 7)):
         levels, sums = meter()(torch.zeros(1, 8, 1025), shares, past)
         assert torch.isfinite(levels).all()

@@ -93,7 +93,7 @@ def config_with(**changes: Any) -> dict[str, Any]:
     [
         {"network": None},
         {"network": b"\x00" * 64},
-        {"network": save_safetensors({"head.bias": torch.zeros(1025, 3)})},
+        {"network": save_safetensors({"head.bias": torch.zeros(3, 1, 1025)})},
         {"provenance": {}},
         {"provenance": {"config": None}},
         {"provenance": {"config": {"groups": []}}},

@@ -23,12 +23,12 @@ def uniform(*shape: int, seed: int, low: float = 0.1) -> Tensor:
 
 @pytest.fixture
 def batch() -> Batch:
-    stems = uniform(SIZE, FRAMES, BINS, 3, seed=1)
+    stems = uniform(SIZE, 3, FRAMES, BINS, seed=1)
     gains = uniform(SIZE, 3, seed=2) - 0.5
     weights = torch.softmax(5.0 * uniform(SIZE, FRAMES, 2, seed=3), -1)
     return Batch(
-        mixture=stems.sum(-1),
-        target=(stems * gains.exp().reshape(SIZE, 1, 1, 3)).sum(-1),
+        mixture=stems.sum(1),
+        target=(stems * gains.exp().reshape(SIZE, 3, 1, 1)).sum(1),
         embeddings=uniform(SIZE, 2, 6, 384, seed=4),
         weights=weights,
         stems=stems,
@@ -70,12 +70,12 @@ class Knowing:
         assert torch.equal(tokens, self.batch.embeddings)
         self.spectrum, self.weights = spectrum, weights
         total = spectrum.shape[1]
-        mask, shares = torch.ones(SIZE, total, BINS), torch.full((SIZE, total, BINS, 3), 1 / 3)
+        mask, shares = torch.ones(SIZE, total, BINS), torch.full((SIZE, 3, total, BINS), 1 / 3)
         place = slice(self.delay, self.delay + FRAMES)
         room = total - self.delay
         b = self.batch
         mask[:, place] = (b.target / b.mixture)[:, :room]
-        shares[:, place] = (b.stems / b.mixture.unsqueeze(-1))[:, :room]
+        shares[:, :, place] = (b.stems / b.mixture.unsqueeze(1))[:, :, :room]
         steps = total // self.config.stride
         gains = b.gains.unsqueeze(1).repeat(1, steps, 1)
         # Before the clip's first frame leaves, gains mean nothing.

@@ -106,13 +106,13 @@ def test_a_batch_holds_what_its_examples_say() -> None:
     batch = collate(examples, scenes, SPEC, RATE_HZ, encoder)
 
     frames = SPEC.frames(4_000)
-    assert batch.stems.shape == (2, frames, SPEC.bins, 3)
+    assert batch.stems.shape == (2, 3, frames, SPEC.bins)
     atol = tolerances.FLOAT32_ROUNDTRIP
     for b, clip in enumerate(examples):
         gains = 10.0 ** (clip.gains_db / 20.0)
         mixed = clip.target_stems * gains[:, None]
         for i in range(3):
-            np.testing.assert_allclose(batch.stems[b, :, :, i], reference(mixed[i]), atol=atol)
+            np.testing.assert_allclose(batch.stems[b, i], reference(mixed[i]), atol=atol)
         np.testing.assert_allclose(batch.mixture[b], reference(mixed.sum(0)), atol=atol)
         target = reference(clip.target_stems.sum(0))
         np.testing.assert_allclose(batch.target[b], target, atol=atol)

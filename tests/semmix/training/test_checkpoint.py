@@ -270,7 +270,7 @@ def test_sizes_that_do_not_fit_the_weights_are_refused_before_they_cost_memory(
         ({"model/head.bias": None}, "do not fit"),
         ({"model/head.bias": torch.zeros(3)}, "do not fit"),
         ({"model/surprise": torch.zeros(3)}, "do not fit"),
-        ({"model/head.bias": torch.zeros(1025, 3, dtype=torch.float16)}, "do not fit"),
+        ({"model/head.bias": torch.zeros(3, 1, 1025, dtype=torch.float16)}, "do not fit"),
         ({"optimizer/surprise.exp_avg": torch.zeros(3)}, "surprise.exp_avg"),
         ({"optimizer/head.bias.exp_avg": torch.zeros(3)}, "head.bias.exp_avg"),
     ],

@@ -31,10 +31,10 @@ def spectra() -> tuple[Tensor, Tensor, Tensor]:
 @pytest.fixture
 def shares() -> tuple[Tensor, Tensor, Tensor]:
     """Shares, mixture and stems; the third stem is silent in the first clip."""
-    share = torch.softmax(uniform(BATCH, FRAMES, BINS, SOURCES, seed=4, high=3.0), -1)
-    stems = uniform(BATCH, FRAMES, BINS, SOURCES, seed=5)
-    stems[0, :, :, 2] = 0.0
-    return share, 0.5 * stems.sum(-1), stems
+    share = torch.softmax(uniform(BATCH, SOURCES, FRAMES, BINS, seed=4, high=3.0), 1)
+    stems = uniform(BATCH, SOURCES, FRAMES, BINS, seed=5)
+    stems[0, 2] = 0.0
+    return share, 0.5 * stems.sum(1), stems
 
 
 def test_remix_loss_is_the_relative_distance_of_spectra_plain_and_compressed(
@@ -67,8 +67,8 @@ def test_share_loss_is_the_distance_of_each_part_relative_to_its_level(
     terms = []
     for b in range(BATCH):
         for i in range(SOURCES):
-            difference = np.abs(share[b, :, :, i] * mixture[b] - stems[b, :, :, i]).mean()
-            terms.append(difference / (stems[b, :, :, i].mean() + 0.3 * mixture[b].mean() + 1e-5))
+            difference = np.abs(share[b, i] * mixture[b] - stems[b, i]).mean()
+            terms.append(difference / (stems[b, i].mean() + 0.3 * mixture[b].mean() + 1e-5))
     found = float(share_loss(*shares))
     assert found == pytest.approx(np.mean(terms), rel=tolerances.LOSS_REL)
 
@@ -94,12 +94,12 @@ def test_balance_loss_is_the_mean_distance() -> None:
 
 
 def test_every_term_is_zero_at_the_truth() -> None:
-    stems = uniform(BATCH, FRAMES, BINS, SOURCES, seed=5, low=0.1)
-    mixture = stems.sum(-1)
+    stems = uniform(BATCH, SOURCES, FRAMES, BINS, seed=5, low=0.1)
+    mixture = stems.sum(1)
     target = uniform(BATCH, FRAMES, BINS, seed=3)
     gains = uniform(BATCH, SOURCES, seed=7)
     assert float(remix_loss(target / mixture, mixture, target)) < 10 * tolerances.LOSS_REL
-    assert float(share_loss(stems / mixture.unsqueeze(-1), mixture, stems)) < tolerances.LOSS_REL
+    assert float(share_loss(stems / mixture.unsqueeze(1), mixture, stems)) < tolerances.LOSS_REL
     held = gains.unsqueeze(1).expand(-1, FRAMES, -1)
     assert float(gain_loss(held, gains, torch.ones_like(gains))) == 0.0
     assert float(balance_loss(gains, gains)) == 0.0
@@ -107,12 +107,12 @@ def test_every_term_is_zero_at_the_truth() -> None:
 
 @pytest.mark.parametrize("level", [0.0, 1e-6, 1.0])
 def test_gradients_are_finite_in_silence_too(level: float) -> None:
-    logits = uniform(BATCH, FRAMES, BINS, SOURCES, seed=1).requires_grad_()
-    share = torch.softmax(logits, -1)
+    logits = uniform(BATCH, SOURCES, FRAMES, BINS, seed=1).requires_grad_()
+    share = torch.softmax(logits, 1)
     mixture = level * uniform(BATCH, FRAMES, BINS, seed=2)
-    stems = share.detach().flip(-1) * mixture.unsqueeze(-1)
-    loss = remix_loss(share.sum(-1), mixture, 2.0 * mixture)
-    loss = loss + remix_loss(2.0 * share[..., 0], mixture, 2.0 * mixture)
+    stems = share.detach().flip(1) * mixture.unsqueeze(1)
+    loss = remix_loss(share.sum(1), mixture, 2.0 * mixture)
+    loss = loss + remix_loss(2.0 * share[:, 0], mixture, 2.0 * mixture)
     loss = loss + share_loss(share, mixture, stems)
     (gradient,) = torch.autograd.grad(loss, logits)
     assert torch.isfinite(loss)

@@ -72,6 +72,10 @@ def test_a_folder_is_no_output_even_with_overwrite(
     [
         (("--preset", "huge"), "use one of edge, tiny"),
         (("--resume", "a", "--start", "b"), "give one of them"),
+        (("--fresh", "head"), "name it with --start"),
+        (("--resume", "a", "--set", "seed=2"), "a new run"),
+        (("--set", "colour=red"), "average_decay, band_hidden"),
+        (("--set", "dropout=much"), "must be like 0.0"),
         (("--steps", "0"), "at least 1 step"),
         (("--batch", "0"), "1 clip a step"),
         (("--clip-s", "0.4"), "0.5 to 60 s"),

@@ -14,7 +14,7 @@ from support_training import RATE_HZ, checkpoint_of, lively_network, torch_bundl
 from torch import Tensor
 
 from semmix.cues.text import TextEncoder
-from semmix.errors import MediaError, ModelFormatError
+from semmix.errors import MediaError, ModelFormatError, UsageError
 from semmix.nn import PRESETS
 from semmix.training.batches import Batch, collate
 from semmix.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -252,6 +252,32 @@ def test_a_new_run_may_start_from_a_bundle(stems: Path, tmp_path: Path) -> None:
     after = load_checkpoint(path).model
     assert torch.equal(after["split.mean"], network.split.mean)
     assert not torch.equal(after["to_latent.weight"], network.to_latent.weight)
+
+
+def test_a_part_may_start_afresh_in_another_size(stems: Path, tmp_path: Path) -> None:
+    """How the depth of the context encoder is compared on one trunk."""
+    network = lively_network("tiny", text_encoder=TextEncoder.default().identifier)
+    torch_bundle(tmp_path / "bundle", network)
+    for layers in (0, 3):
+        changes = (f"context_layers={layers}", "average_decay=0.5")
+        start = {"start": tmp_path / "bundle", "fresh": ("context_encoder",)}
+        trainer = Trainer(stems, SETTINGS, "tiny", changes=changes, **start)
+        assert trainer.settings.average_decay == 0.5
+        assert len(trainer.network.context_encoder.layers) == layers
+        weights = trainer.checkpoint().model
+        for name, value in network.state_dict().items():
+            if not name.startswith("context_encoder."):
+                assert torch.equal(weights[name], value)
+        name = "context_encoder.context_proj.weight"
+        assert not torch.equal(weights[name], network.state_dict()[name])
+    with pytest.raises(UsageError, match="no part 'brain'"):
+        Trainer(stems, SETTINGS, "tiny", start=tmp_path / "bundle", fresh=("brain",))
+
+
+@pytest.mark.parametrize("change", ["heads=0", "heads=5", "band_hidden=-1"])
+def test_sizes_that_make_no_network_are_refused(stems: Path, change: str) -> None:
+    with pytest.raises(UsageError, match="no network has these sizes"):
+        Trainer(stems, SETTINGS, "tiny", changes=(change,))
 
 
 def test_a_bundle_that_reads_other_cues_is_no_start(stems: Path, tmp_path: Path) -> None:

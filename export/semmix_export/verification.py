@@ -1,0 +1,218 @@
+"""`verify`: hold every precision of a bundle against PyTorch, and keep what was found in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from semmix_rt.engines import open_engine, open_window_engine
+
+from semmix.bundle import Bundle, check_precision
+from semmix.errors import ModelFormatError, UsageError
+from semmix.nn.base.checkpoint import load_published
+from semmix.nn.base.config import ContextAttention
+from semmix.nn.base.engine import TorchWindowEngine
+from semmix.nn.engine import WEIGHTS_FILE, TorchEngine
+from semmix.specs import WindowSpec
+from semmix_export.gate import AnyEngine, Gate, Parity, torch_reference
+from semmix_export.gate_sounds import gate_sounds
+from semmix_export.provenance import file_record
+from semmix_export.thresholds import thresholds
+
+SCHEMA = "semmix-rt.verify"
+SCHEMA_VERSION = 1
+
+_RECORDED = "ort"
+"""Records in a bundle are about its graphs in this engine."""
+
+VerifyProgress = Callable[[str, int, int, str], None]
+"""`progress(precision, done, total, sound)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionResult:
+    """One precision beside PyTorch.
+
+    Attributes:
+        precision: its name.
+        parity: what was found on each sound.
+        record: the same as plain JSON values, as a bundle keeps it.
+    """
+
+    precision: str
+    parity: Parity
+    record: dict[str, Any]
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is within its gate."""
+        return self.parity.passed
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The result of `verify`.
+
+    Attributes:
+        path: of the bundle.
+        name: of the model.
+        sha256: of the bundle as it is now.
+        against: what the reference was.
+        results: by precision, in the order asked for.
+        written: whether the records were written into the bundle.
+    """
+
+    path: Path
+    name: str
+    sha256: str
+    against: str
+    results: tuple[PrecisionResult, ...]
+    written: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether every precision is within its gate."""
+        return all(result.passed for result in self.results)
+
+    @property
+    def only_made_sounds(self) -> bool:
+        """Whether no real sound was heard."""
+        return not any(s.real for result in self.results for s in result.parity.sounds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, schema first."""
+        return {
+            "schema": SCHEMA,
+            "schema_version": SCHEMA_VERSION,
+            "bundle": str(self.path),
+            "model": self.name,
+            "sha256": self.sha256,
+            "against": self.against,
+            "passed": self.passed,
+            "written": self.written,
+            "precisions": {result.precision: result.record for result in self.results},
+        }
+
+
+def verify(
+    bundle: Bundle | str | PathLike[str],
+    *,
+    precisions: Sequence[str] | None = None,
+    engine: str = "ort",
+    media: Sequence[Path] = (),
+    stems: Path | None = None,
+    checkpoint: Path | None = None,
+    threads: int = 1,
+    write: bool | None = None,
+    progress: VerifyProgress = lambda precision, done, total, sound: None,
+) -> Verification:
+    """Compare a model's precisions with PyTorch eager in float32, on made and real sounds.
+
+    Args:
+        bundle: a model, its path, or the name of one that comes along, such as `edge`.
+        precisions: which; None for all it holds (for the torch engine, fp32).
+        engine: what runs them, as in `open_engine`.
+        media: files whose loudest stretch is heard as well.
+        stems: folder with `speech`, `music` and `effects` files, instead of those that come along.
+        checkpoint: of an imported model whose bundle carries no weights for PyTorch: the file it
+            was imported from.
+        threads: CPU threads of each engine.
+        write: keep the records in the bundle; None to do so but for models that come along, which
+            are part of the installation, and for engines other than ort, which are not what the
+            records in a bundle are about.
+        progress: is told of each sound.
+
+    Returns:
+        what was found, passed or not.
+
+    Raises:
+        UsageError: no such precision, no stems, or records that cannot be written.
+        ModelFormatError: no bundle, or one without weights to compare with.
+        MediaError: a file to hear cannot be read.
+        EngineError: the engine is missing or cannot run the model.
+    """
+    model = bundle if isinstance(bundle, Bundle) else Bundle.find(bundle)
+    chosen = tuple(precisions or (("fp32",) if engine == "torch" else model.precisions))
+    for precision in chosen:
+        check_precision(precision)
+        model.check_holds(precision)
+    name = _RECORDED if engine == "auto" else engine
+    if write and name != _RECORDED:
+        raise UsageError(
+            f"records in a bundle are about its graphs in the ort engine, not in {name}: "
+            "leave writing out"
+        )
+    spec = model.manifest.spec
+    sounds = gate_sounds(spec, media=media, stems=stems)
+    gate = Gate(_reference(model, checkpoint, threads), sounds)
+    against = torch_reference()
+    results = []
+    for precision in chosen:
+
+        def tell(done: int, total: int, sound: str, precision: str = precision) -> None:
+            progress(precision, done, total, sound)
+
+        opened = _open(model, name, threads, precision)
+        # Engines of fixed shapes run one stream at a time.
+        batch = name == "torch" or name.startswith("ort")
+        parity = gate.compare(opened, thresholds(precision, spec), batch=batch, tell=tell)
+        record = parity.record(opened, model.highlighter_graph(precision), against)
+        results.append(PrecisionResult(precision, parity, record))
+    kept = (name == _RECORDED and not model.comes_along) if write is None else write
+    for result in results if kept else ():
+        model = model.with_parity(result.precision, result.record)
+    return Verification(model.path, model.name, model.sha256, against, tuple(results), kept)
+
+
+def _open(bundle: Bundle, engine: str, threads: int, precision: str) -> AnyEngine:
+    """The engine for the bundle's kind of model."""
+    open_one = open_engine if bundle.window_spec is None else open_window_engine
+    return open_one(bundle, engine, threads=threads, precision=precision)
+
+
+def _reference(bundle: Bundle, checkpoint: Path | None, threads: int) -> AnyEngine:
+    """PyTorch eager over the bundle's own weights, or over those it was imported from.
+
+    Raises:
+        UsageError: a checkpoint for a bundle that carries weights.
+        ModelFormatError: there are no weights, or they are not those of the bundle.
+    """
+    spec = bundle.window_spec
+    if checkpoint is not None:
+        return TorchWindowEngine(*_imported(bundle, checkpoint), threads)
+    if WEIGHTS_FILE not in bundle.manifest.files:
+        raise ModelFormatError(
+            f"{bundle.path} holds no {WEIGHTS_FILE} for PyTorch to compare with: pass "
+            "--checkpoint with the file it was imported from, or import that with --with-torch"
+        )
+    if spec is None:
+        return TorchEngine.open(bundle, threads)
+    return TorchWindowEngine.open(bundle, threads)
+
+
+def _imported(bundle: Bundle, checkpoint: Path) -> tuple[Any, WindowSpec]:
+    """The network of the checkpoint that a bundle says it was imported from, and its spec."""
+    spec, facts = bundle.window_spec, bundle.manifest.provenance
+    origin, config = facts.get("checkpoint"), facts.get("config")
+    if spec is None or not isinstance(origin, dict) or not isinstance(config, dict):
+        raise UsageError(
+            f"{bundle.path} was not imported from a checkpoint: leave --checkpoint out"
+        )
+    try:
+        found = file_record(checkpoint)["sha256"]
+    except OSError as exc:
+        raise ModelFormatError(
+            f"the checkpoint {checkpoint} cannot be read ({exc.strerror}): check its path"
+        ) from exc
+    if found != origin.get("sha256"):
+        raise ModelFormatError(
+            f"{checkpoint} is not the file {bundle.path} was imported from (its hash differs): "
+            f"pass {origin.get('name')}"
+        )
+    attention: ContextAttention = (
+        "time" if config.get("context_attention") == "time" else "released"
+    )
+    return load_published(checkpoint, context_attention=attention), spec

@@ -1,0 +1,86 @@
+"""What a benchmark compares: engines, at the precisions and chunk lengths that were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from semmix.bundle import Bundle
+from semmix.errors import UsageError
+from semmix_rt.engines import engine_names
+from semmix_rt.engines.registry import window_engine_names
+
+SIMULATED = "int8"
+"""On CPUs this precision is computed in float32 to tell its accuracy: its time tells nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row of the table.
+
+    Attributes:
+        engine: name as `open_engine` takes it.
+        precision: of the mask network.
+        chunk_s: seconds that one call moves the stream on.
+    """
+
+    engine: str
+    precision: str
+    chunk_s: float
+
+    @property
+    def label(self) -> str:
+        """Such as `ort fp32 2.05 s`."""
+        return f"{self.engine} {self.precision} {self.chunk_s:.2f} s"
+
+
+def chunk_seconds(bundle: Bundle) -> float:
+    """Seconds by which one call of the bundle's network moves a stream on."""
+    spec = bundle.window_spec
+    if spec is not None:
+        return spec.stride_samples / spec.audio.sample_rate_hz
+    stream = bundle.spec
+    return stream.chunk.kept_frames * stream.stft.hop_samples / stream.audio.sample_rate_hz
+
+
+def known_engines(bundle: Bundle) -> tuple[str, ...]:
+    """Names of the engines for this kind of network, on whatever machine."""
+    return engine_names() if bundle.window_spec is None else window_engine_names()
+
+
+def cases(
+    bundle: Bundle, engines: Sequence[str] | None, precisions: Sequence[str] | None
+) -> Iterator[Case]:
+    """Combinations to try on one bundle.
+
+    Args:
+        bundle: at one chunk length.
+        engines: names, None for all there are.
+        precisions: of those the bundle holds, None for all.
+
+    Raises:
+        UsageError: no such engine or precision.
+    """
+    known = known_engines(bundle)
+    for name in engines or ():
+        if name not in known:
+            raise UsageError(f"there is no engine {name!r}: choose from {', '.join(known)}")
+    for precision in precisions or ():
+        if precision not in bundle.precisions:
+            raise UsageError(
+                f"{bundle.path} holds no {precision} network, only "
+                f"{', '.join(bundle.precisions)}: choose one of these, or add it with "
+                "`semmix-rt calibrate`"
+            )
+    for name in engines or known:
+        for precision in precisions or bundle.precisions:
+            yield Case(name, precision, chunk_seconds(bundle))
+
+
+def not_worth_timing(case: Case) -> str | None:
+    """Why a case that nobody named is left out, None where it is not."""
+    if case.engine.startswith("torch") and case.precision != "fp32":
+        return "PyTorch runs the network that was trained, in fp32"
+    if case.precision == SIMULATED and case.engine in ("ort", "ort-bound"):
+        return "int8 is bound for TensorRT and simulated on CPUs: its time here says nothing"
+    return None

@@ -1,0 +1,54 @@
+"""HTDemucs, the separator that many tools embed, as a peer in benchmarks.
+
+The architecture comes from the `demucs` package (MIT). Its weights cannot be had offline, and a
+time does not depend on them: they are random, and nothing is said about quality.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from semmix.errors import UsageError
+
+Float32 = NDArray[np.float32]
+
+_RATE_HZ = 44_100
+_SOURCES = ("drums", "bass", "other", "vocals")
+_SEGMENT_S = 7.8
+_OVERLAP = 0.25
+"""Of neighbouring segments, as `demucs` has it: what a call moves a stream on is the rest."""
+
+
+class HTDemucsPeer:
+    """One segment of stereo sound through HTDemucs in PyTorch eager.
+
+    Args:
+        sound: one channel `[N]`; heard on both channels as if it were at 44.1 kHz.
+        rate_hz: of the sound.
+        threads: CPU threads of PyTorch.
+
+    Raises:
+        UsageError: the package is not installed.
+    """
+
+    def __init__(self, sound: Float32, rate_hz: int, threads: int) -> None:
+        try:
+            from demucs.htdemucs import HTDemucs
+        except ImportError as exc:
+            raise UsageError("the peer htdemucs needs demucs: pip install demucs") from exc
+        torch.set_num_threads(threads)
+        torch.manual_seed(0)
+        self._network = HTDemucs(sources=list(_SOURCES), segment=_SEGMENT_S).eval()
+        self.step_s = _SEGMENT_S * (1.0 - _OVERLAP)
+        mono = np.resize(sound, round(_SEGMENT_S * _RATE_HZ))
+        self._segment = torch.from_numpy(np.stack((mono, mono)))[None]
+
+    def prepare(self, repeat: int) -> None:
+        """The same segment every time."""
+
+    @torch.inference_mode()
+    def call(self) -> None:
+        """Separate one segment into four sources."""
+        self._network(self._segment)

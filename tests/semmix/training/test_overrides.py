@@ -1,0 +1,40 @@
+"""Single numbers of a run by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from semmix.errors import UsageError
+from semmix.nn import EdgeConfig
+from semmix.training.overrides import override
+from semmix.training.trainer import TrainSettings
+
+
+def test_values_are_read_as_what_the_field_holds() -> None:
+    assignments = (
+        *("context_layers=3", "dropout=0.25", "decoder_dilations=1,2,4"),
+        *("vary=false", "average_decay=0.5", "optimizer=muon", "scenes=7"),
+    )
+    settings, sizes = override(TrainSettings(), EdgeConfig(), assignments)
+    assert (sizes.context_layers, sizes.dropout, sizes.decoder_dilations) == (3, 0.25, (1, 2, 4))
+    assert (settings.vary, settings.average_decay) == (False, 0.5)
+    assert (settings.optimizer, settings.scenes) == ("muon", 7)
+    assert override(TrainSettings(), EdgeConfig(), ()) == (TrainSettings(), EdgeConfig())
+
+
+@pytest.mark.parametrize(
+    ("assignment", "clue"),
+    [
+        ("colour=red", "NAME=VALUE with one of average_decay"),
+        ("dropout", "NAME=VALUE"),
+        ("groups=1", "NAME=VALUE"),
+        ("sources=speech", "NAME=VALUE"),
+        ("dropout=much", "like 0.0"),
+        ("context_layers=1.5", "like 2"),
+        ("vary=perhaps", "like True"),
+        ("decoder_dilations=1,x", "like"),
+    ],
+)
+def test_what_fits_no_field_is_refused(assignment: str, clue: str) -> None:
+    with pytest.raises(UsageError, match=clue):
+        override(TrainSettings(), EdgeConfig(), (assignment,))
