@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from semmix_rt.environment import provider_states
@@ -13,6 +14,9 @@ from support_engine import bundle_parts
 from support_lvlm import write_tiny_lvlm
 
 from semmix.bundle import Bundle, write_bundle
+
+if TYPE_CHECKING:
+    from support_export import Exported
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -44,6 +48,15 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A bundle of the tiny seeded model; tests that change it take a copy."""
     folder: Path = tmp_path_factory.mktemp("bundles") / "tiny"
     return write_bundle(folder, **bundle_parts())  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The tiny preset, exported; see `support_export`."""
+    # Starts PyTorch, which not every run of tests needs.
+    from support_export import export_tiny
+
+    return export_tiny(tmp_path_factory.mktemp("export"))
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ RULES = {
 }
 # Of another room's packages, only these may be reached into.
 DOORS = {
-    "semmix_export": ("semmix_rt.engines", "semmix_rt.whole_signal"),
+    "semmix_export": ("semmix_rt.engines", "semmix_rt.whole_signal", "semmix_rt.media.excerpt"),
     "semmix_calibration": (
         *("semmix_rt.engines", "semmix_rt.whole_signal"),
         *("semmix_rt.media.decoding", "semmix_rt.media.probe"),

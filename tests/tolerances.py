@@ -177,3 +177,17 @@ usual."""
 
 BFLOAT16_REL = 0.05
 """A small network whose weights were rounded to eight bits of mantissa, run in float32."""
+
+FP16_SNR_DB = 55.0
+"""Masks of an FP16-typed network against float32 on a film: eleven bits of mantissa give 66 dB for
+a product; sixty layers of them, their norms in float32, keep 60 and more."""
+
+FP16_LEVEL_REL = 5e-3
+"""What a meter sums in float32, of shares that were computed in FP16."""
+
+FAKE_QUANT_REL = 5e-3
+"""A quantised product in ONNX Runtime against NumPy in float64, as a share of the spread: ties
+that fall to the other side of a step; a quantisation itself moves values by 6e-2."""
+
+INT8_CLIPS_DB = 15.0
+"""SNR of an INT8 network on one clip against another: quiet passages are nearer to a step."""

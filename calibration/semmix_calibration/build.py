@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import onnx
 import onnxruntime
 
@@ -17,7 +16,7 @@ from semmix_calibration.chunks import embeddings_for, masks, record
 from semmix_calibration.exact import ExactEngines
 from semmix_calibration.graph import parse
 from semmix_calibration.material import Material
-from semmix_calibration.ranges import Feeds, Range, observe
+from semmix_calibration.ranges import Feeds, observe
 from semmix_calibration.search import Frontier, masks_snr_db, measurements, search
 from semmix_calibration.speed import speed_ratio
 
@@ -233,7 +232,7 @@ class _Builder:
             ParityError: a tensor is not finite.
         """
         self._tell(f"checking {precision} for overflow", 0, 1)
-        odd = first_overflow(observe(graph, self._runs))
+        odd = fp16.first_overflow(graph, observe(graph, self._runs))
         if odd is not None:
             raise ParityError(
                 f"the {precision} network overflows at {odd!r} on the calibration sound: "
@@ -249,13 +248,6 @@ class _Builder:
             "onnx": onnx.__version__,
             "onnxruntime": onnxruntime.__version__,
         }
-
-
-def first_overflow(ranges: Mapping[str, Range]) -> str | None:
-    """The first tensor that is not finite."""
-    return next(
-        (n for n, r in ranges.items() if not (np.isfinite(r.low) and np.isfinite(r.high))), None
-    )
 
 
 class _Steps:

@@ -12,7 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from semmix_calibration.build import Made, Tell
-    from semmix_calibration.calibrate import Calibration
+    from semmix_calibration.calibration import Calibration
     from semmix_calibration.search import Frontier, FrontierPoint
 
 _FILE = click.Path(path_type=Path)
@@ -121,7 +121,7 @@ def command(
     range was chosen on, with every quantisation computed exactly. `semmix-rt verify` holds the new
     networks against PyTorch; until then `remix` does not take them.
     """
-    from semmix_calibration.calibrate import calibrate
+    from semmix_calibration.calibration import calibrate
 
     with _progress(quiet) as tell:
         found = calibrate(

@@ -7,7 +7,7 @@ a Cast wherever the precision changes. Which nodes stay in float32:
 - what a logarithm or a root is taken of, back to where values were last bounded: levels that are
   measured (the meter's) lie as low as 1e-8, where half precision has nothing;
 - nodes that take or make values beyond 512 on real audio, where half precision steps by 0.5;
-- nodes whose constants half precision cannot hold: beyond 65504, or all below 6e-8.
+- nodes whose constants half precision cannot hold: beyond 65504, or all below 6e-5.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
-from semmix_calibration.graph import Graph, finish, index, parse
+from semmix_calibration.graph import Graph, finish, half_tensors, index, parse
 from semmix_calibration.ranges import Range
 
 LARGEST_IN_FP16 = 512.0
 """From here on neighbouring FP16 values lie 0.5 apart."""
-_MAX_FP16 = 65504.0
-_MIN_FP16 = 5.97e-8
-"""The smallest FP16 number above zero, a subnormal."""
+MAX_FP16 = 65504.0
+_MIN_FP16 = 6.104e-5
+"""The smallest FP16 number of full precision; below, digits are lost one by one down to 6e-8."""
 
 _DELICATE = frozenset(
     {
@@ -99,6 +99,24 @@ def convert(model: ModelProto, float32_nodes: Iterable[str]) -> bytes:
     return finish(converted)
 
 
+def first_overflow(content: bytes, ranges: Mapping[str, Range]) -> str | None:
+    """The first tensor of a typed graph that leaves the range of its type, None where none does.
+
+    On a CPU without FP16 arithmetic ONNX Runtime computes neighbouring FP16 nodes in float32 and
+    so sees no infinity; what a GPU would make of a value is told from the tensor's type.
+
+    Args:
+        content: ONNX, typed.
+        ranges: of its tensors, from `ranges.observe` on this graph.
+    """
+    half = half_tensors(parse(content).model)
+    for name, seen in ranges.items():
+        limit = MAX_FP16 if name in half else float(np.finfo(np.float32).max)
+        if not seen.absmax <= limit or np.isnan(seen.low):
+            return name
+    return None
+
+
 def _too_large(node: NodeProto, ranges: Mapping[str, Range]) -> bool:
     seen = [ranges[name].absmax for name in (*node.input, *node.output) if name in ranges]
     return any(not absmax <= LARGEST_IN_FP16 for absmax in seen)
@@ -112,7 +130,7 @@ def _holds(graph: Graph, name: str) -> bool:
     sizes = np.abs(graph.array(name).astype(np.float64).ravel())
     largest = float(sizes.max(initial=0.0))
     # Single weights that vanish beside larger ones are no loss; a constant that does is.
-    return largest == 0.0 or _MIN_FP16 <= largest <= _MAX_FP16
+    return largest == 0.0 or _MIN_FP16 <= largest <= MAX_FP16
 
 
 def _is_root(graph: Graph, node: NodeProto) -> bool:

@@ -14,7 +14,7 @@ from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 from semmix.errors import ModelFormatError
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
-_INDEXED = re.compile(r"\.(\d+)")
+_NUMBERED_PART = re.compile(r"(?:[A-Za-z_]\w*\.)+\d+(?=\.)")
 _FOREIGN = "input"
 """Block of the nodes before the first named weight."""
 
@@ -97,6 +97,15 @@ def float_tensors(model: ModelProto) -> set[str]:
     Raises:
         ModelFormatError: the graph's types contradict each other.
     """
+    return _of_types(model, _FLOATS)
+
+
+def half_tensors(model: ModelProto) -> set[str]:
+    """Names of those of them that are FP16; see `float_tensors`."""
+    return _of_types(model, (TensorProto.FLOAT16,))
+
+
+def _of_types(model: ModelProto, kinds: tuple[int, ...]) -> set[str]:
     try:
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     except onnx.shape_inference.InferenceError as exc:
@@ -105,7 +114,7 @@ def float_tensors(model: ModelProto) -> set[str]:
             "export it again"
         ) from exc
     typed = [*inferred.graph.value_info, *inferred.graph.output]
-    return {v.name for v in typed if v.type.tensor_type.elem_type in _FLOATS}
+    return {v.name for v in typed if v.type.tensor_type.elem_type in kinds}
 
 
 def blocks(graph: Graph) -> dict[str, str]:
@@ -140,12 +149,13 @@ def _module(graph: Graph, node: NodeProto) -> str | None:
 
 
 def block_of_weight(name: str) -> str:
-    """`network.encoder.1.time_in` -> `encoder.1`: down to the first number, or the first name."""
+    """`network.encoder.1.time_in` -> `encoder.1`: down to the first numbered part, or the top.
+
+    A number at the end counts weights, not parts: `head.weights.2` belongs to `head`.
+    """
     name = name.removeprefix("network.")
-    numbered = _INDEXED.search(name)
-    if numbered and name.count(".", 0, numbered.start()) == 0:
-        return name[: numbered.end()] if "." in name[numbered.end() :] else name[: numbered.start()]
-    return name.partition(".")[0]
+    numbered = _NUMBERED_PART.match(name)
+    return numbered[0] if numbered else name.partition(".")[0]
 
 
 def sort_nodes(model: ModelProto) -> None:

@@ -2,7 +2,7 @@
 
 A range that no quiet scene, no shout and no full-scale tone was in would clip them later. So there
 is every class: speech, music and effects as recorded, or the sound of films; the first of them
-quiet and as loud as it can be; silence; and a full-scale tone.
+quiet and as loud as it can be; silence; and sweeps, noise and steps at full scale.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 from semmix_rt.media.decoding import audio_blocks
 from semmix_rt.media.probe import pick_audio_stream, probe
 
+from semmix.assets import asset_path
 from semmix.dsp.resample import ResampleStream
 from semmix.errors import MediaError, UsageError
 
 Float32 = NDArray[np.float32]
 
 STEMS = ("speech", "music", "effects")
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".aiff", ".aif", ".mp3", ".m4a"})
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".aiff", ".aif", ".mp3", ".m4a", ".opus"})
 QUIET_DB = -30.0
-_TONE_HZ = 997.0
-"""A prime, as test tones are: it falls on every level of a converter in turn."""
+_LOWEST_HZ = 30.0
+_SEED = 7
 _MAX_LIST_BYTES = 1 << 24
 
 
@@ -147,12 +148,14 @@ def gather(
         sample_rate_hz: the model's rate.
         clip_s: length of a clip.
         clips: of each class.
-        tested: hashes of files that must not be among the sources.
+        tested: hashes of files that must not be among the sources; those that `semmix-rt verify`
+            brings along never may.
 
     Raises:
         MediaError: a file cannot be decoded, or all of them are too short.
         UsageError: a source is in the list of tests.
     """
+    tested |= {_sha256(asset_path(f"sounds/{name}.opus")) for name in STEMS}
     by_kind: dict[str, list[Path]] = {}
     for kind, path in sources:
         by_kind.setdefault(kind, []).append(path)
@@ -175,6 +178,25 @@ def gather(
     return Material((*drawn, *_made(drawn[0], sample_rate_hz, clip_s)), tuple(held_out))
 
 
+def made_material(sample_rate_hz: int, clip_s: float, seed: int = 7) -> Material:
+    """Sounds for FP16 where no recordings are given: a gliding buzz, bursts of noise, and the rest.
+
+    They fill the network's range from silence to full scale. INT8 must not be chosen on them: its
+    ranges would be those of no real sound.
+    """
+    rng = np.random.default_rng(seed)
+    time_s = np.arange(round(clip_s * sample_rate_hz)) / sample_rate_hz
+    phase = 2.0 * np.pi * (110.0 * time_s + 15.0 * np.sin(2.0 * np.pi * 0.7 * time_s))
+    voiced = sum(np.sin(k * phase) / k for k in range(1, 20))
+    buzz = 0.2 * voiced * np.sin(np.pi * 3.0 * time_s) ** 2
+    clips = []
+    for _ in range(2):
+        bursts = rng.standard_normal(len(time_s)) * np.exp(-6.0 * (time_s % 0.7))
+        sound = (buzz + 0.1 * bursts)[None].astype(np.float32)
+        clips.append(Clip("made", np.clip(sound, -1.0, 1.0)))
+    return Material((clips[0], *_made(clips[0], sample_rate_hz, clip_s)), (clips[1],))
+
+
 def _made(model: Clip, sample_rate_hz: int, clip_s: float) -> Iterable[Clip]:
     """Clips that calibration must have whatever the sources are."""
     sound = model.sound
@@ -183,9 +205,26 @@ def _made(model: Clip, sample_rate_hz: int, clip_s: float) -> Iterable[Clip]:
     yield Clip("quiet", sound * np.float32(10.0 ** (QUIET_DB / 20.0)), *origin)
     yield Clip("loud", sound / np.float32(peak), *origin)
     yield Clip("silence", np.zeros_like(sound))
-    time_s = np.arange(round(clip_s * sample_rate_hz)) / sample_rate_hz
-    tone = np.sin(2.0 * np.pi * _TONE_HZ * time_s).astype(np.float32)
-    yield Clip("full scale", np.repeat(tone[None], len(sound), axis=0))
+    for extreme in _full_scale(round(clip_s * sample_rate_hz), sample_rate_hz):
+        yield Clip("full scale", np.repeat(extreme[None], len(sound), axis=0))
+
+
+def _full_scale(samples: int, rate_hz: int) -> Iterable[Float32]:
+    """The largest sounds there are, `[N]`: what no recording drives a network to, a user may.
+
+    A sweep through the whole band, so that each band is once alone and at its loudest; noise; and
+    noise that steps by 60 dB with clicks between.
+    """
+    time_s = np.arange(samples) / rate_hz
+    duration_s = samples / rate_hz
+    octaves = np.log(0.48 * rate_hz / _LOWEST_HZ)
+    turns = _LOWEST_HZ * duration_s / octaves * np.expm1(octaves * time_s / duration_s)
+    yield np.sin(2.0 * np.pi * turns).astype(np.float32)
+    noise = np.random.default_rng(_SEED).uniform(-1.0, 1.0, samples).astype(np.float32)
+    yield noise
+    steps = noise * np.where(np.arange(samples) // (rate_hz // 4) % 2, 1.0, 1e-3)
+    steps[:: rate_hz // 5] = 1.0
+    yield steps.astype(np.float32)
 
 
 def _cut(
@@ -195,8 +234,8 @@ def _cut(
     digest = _sha256(path)
     if digest in tested:
         raise UsageError(
-            f"{path} is in the list of tests: ranges chosen on it would flatter the result, "
-            "take it out of the calibration set"
+            f"{path} is a sound that quality is tested on: ranges chosen on it would flatter the "
+            "result, take it out of the calibration set"
         )
     sound = _decode(path, rate_hz)
     length = round(clip_s * rate_hz)

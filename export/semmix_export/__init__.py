@@ -1,7 +1,8 @@
 """Export: PyTorch to ONNX, the proof that they agree, and a look at what was made.
 
-from semmix_export import inspect, verify
+from semmix_export import export, inspect, verify
 
+export("edge", Path("edge-half-second"), chunk_s=0.5)
 verify("film_mixer").passed            # writes what it found into the bundle
 inspect("edge").precisions["fp32"]
 """
@@ -12,14 +13,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from semmix_export.exporting import Export, export
     from semmix_export.inspection import Inspection, inspect
     from semmix_export.verification import Verification, verify
 
-__all__ = ["Inspection", "Verification", "inspect", "verify"]
+__all__ = ["Export", "Inspection", "Verification", "export", "inspect", "verify"]
 
 _HOMES = {
+    "Export": "exporting",
     "Inspection": "inspection",
     "Verification": "verification",
+    "export": "exporting",
     "inspect": "inspection",
     "verify": "verification",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from dataclasses import asdict
@@ -20,9 +21,16 @@ import semmix
 from semmix.bundle import Bundle, write_bundle
 from semmix.nn import EdgeSemMix
 from semmix.nn.engine import TorchEngine
+from semmix.specs import Spec
 from semmix.training.checkpoint import Checkpoint
 from semmix_export.gate import prove
-from semmix_export.graphs import example_inputs, export_context, export_highlighter
+from semmix_export.graphs import (
+    OPSET,
+    example_inputs,
+    export_context,
+    export_highlighter,
+    stamp,
+)
 from semmix_export.thresholds import thresholds
 
 
@@ -36,12 +44,28 @@ def versions() -> dict[str, str]:
     }
 
 
+def graph_facts(spec: Spec, weights: bytes) -> dict[str, str]:
+    """What an exported graph says of itself: no path, no host, so equal exports are equal.
+
+    Args:
+        spec: of the network.
+        weights: the network as safetensors.
+    """
+    return {
+        "semmix.model": spec.name,
+        "semmix.spec": json.dumps(spec.to_dict(), sort_keys=True),
+        "semmix.versions": json.dumps(versions(), sort_keys=True),
+        "semmix.weights_sha256": hashlib.sha256(weights).hexdigest(),
+    }
+
+
 def export_bundle(
     checkpoint: Checkpoint,
     path: Path,
     *,
     model_card: str,
     provenance: dict[str, object] | None = None,
+    opset: int = OPSET,
     overwrite: bool = False,
 ) -> Bundle:
     """Export a checkpoint's averaged weights and write a bundle that ONNX Runtime agrees on.
@@ -51,6 +75,7 @@ def export_bundle(
         path: folder to make.
         model_card: text for people: data, licences, metrics, limits.
         provenance: more facts to keep beside the training settings.
+        opset: of ONNX.
         overwrite: replace an older bundle.
 
     Raises:
@@ -61,9 +86,12 @@ def export_bundle(
     spec = network.config.spec()
     with tempfile.TemporaryDirectory() as folder:
         context, highlighter = Path(folder) / "context.onnx", Path(folder) / "highlighter.onnx"
-        export_context(network, context)
-        export_highlighter(network, highlighter)
-        context_bytes, highlighter_bytes = context.read_bytes(), highlighter.read_bytes()
+        export_context(network, context, opset)
+        export_highlighter(network, highlighter, opset)
+        weights = save_safetensors({k: v.contiguous() for k, v in network.state_dict().items()})
+        said = graph_facts(spec, weights)
+        context_bytes = stamp(context.read_bytes(), said)
+        highlighter_bytes = stamp(highlighter.read_bytes(), said)
     config = json.loads(json.dumps(asdict(network.config)))
     facts = {
         "config": config,
@@ -71,14 +99,13 @@ def export_bundle(
         "versions": versions(),
         **(provenance or {}),
     }
-    weights = {k: v.contiguous() for k, v in network.state_dict().items()}
     parts: dict[str, Any] = {
         "context": context_bytes,
         "highlighters": {"fp32": highlighter_bytes},
         "golden": golden_arrays(network),
         "model_card": model_card,
         "provenance": facts,
-        "network": save_safetensors(weights),
+        "network": weights,
     }
     with tempfile.TemporaryDirectory() as folder:
         draft = write_bundle(Path(folder) / "draft", spec, parity={}, **parts)

@@ -18,6 +18,8 @@ from semmix.nn import EdgeSemMix
 from semmix.specs import ModelSpec
 
 OPSET = 20
+OPSETS = (18, 23)
+"""Lowest and highest opset that is offered. In float32 TensorRT for RTX does not compile 23."""
 
 
 class _Context(nn.Module):
@@ -62,7 +64,7 @@ def example_inputs(spec: ModelSpec, batch: int, seed: int = 0) -> dict[str, Tens
     return inputs
 
 
-def export_context(network: EdgeSemMix, path: Path) -> None:
+def export_context(network: EdgeSemMix, path: Path, opset: int = OPSET) -> None:
     """Write `context.onnx`: `embeddings [N, K, E]` to `tokens [N, K, D]`."""
     spec = network.config.spec()
     example = torch.zeros(3, len(spec.cue_types), spec.embedding_dim)
@@ -73,10 +75,11 @@ def export_context(network: EdgeSemMix, path: Path) -> None:
         ["embeddings"],
         ["tokens"],
         {"embeddings": {0: torch.export.Dim("segments", min=1, max=4096)}},
+        opset,
     )
 
 
-def export_highlighter(network: EdgeSemMix, path: Path) -> None:
+def export_highlighter(network: EdgeSemMix, path: Path, opset: int = OPSET) -> None:
     """Write `highlighter.fp32.onnx`; inputs and outputs as `semmix_rt.engines.base` names them."""
     spec = network.config.spec()
     inputs = example_inputs(spec, batch=3)
@@ -99,6 +102,7 @@ def export_highlighter(network: EdgeSemMix, path: Path) -> None:
             "weights": batch,
             "state": tuple(batch for _ in names),
         },
+        opset,
     )
 
 
@@ -109,6 +113,7 @@ def write_graph(
     inputs: list[str],
     outputs: list[str],
     dynamic_shapes: dict[str, object],
+    opset: int = OPSET,
 ) -> None:
     """Export a module with its weights into one ONNX file, and nothing of this machine."""
     # Says eight times that torchvision is missing, which nothing here needs.
@@ -122,10 +127,12 @@ def write_graph(
             module.eval(),
             arguments,
             dynamo=True,
-            opset_version=OPSET,
+            opset_version=opset,
             input_names=inputs,
             output_names=outputs,
             dynamic_shapes=dynamic_shapes,
+            # A bundle hashes its files one by one, so weights must not lie beside the graph.
+            external_data=False,
             verbose=False,
             optimize=True,
         )
@@ -138,4 +145,12 @@ def write_graph(
         del node.metadata_props[:]
         node.doc_string = ""
     onnx.checker.check_model(model)
-    onnx.save(model, str(path))
+    onnx.save(model, str(path), save_as_external_data=False)
+
+
+def stamp(content: bytes, facts: dict[str, str]) -> bytes:
+    """ONNX bytes that say of themselves what they are, in `metadata_props`."""
+    model = onnx.load_model_from_string(content)
+    onnx.helper.set_model_props(model, facts)
+    stamped: bytes = model.SerializeToString()
+    return stamped

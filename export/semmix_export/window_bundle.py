@@ -17,9 +17,10 @@ from semmix.dsp.windows import analyse
 from semmix.nn import BaseSemMix
 from semmix.nn.base.engine import TorchWindowEngine, window_spec
 from semmix.specs import WindowSpec
-from semmix_export.bundle import versions
+from semmix_export.bundle import graph_facts, versions
 from semmix_export.gate import directions, prove
 from semmix_export.gate_sounds import proof_sound
+from semmix_export.graphs import OPSET, stamp
 from semmix_export.thresholds import thresholds
 from semmix_export.window_graphs import export_window_context, export_window_highlighter
 
@@ -34,6 +35,7 @@ def export_window_bundle(
     spec: WindowSpec | None = None,
     provenance: dict[str, object] | None = None,
     with_torch: bool = False,
+    opset: int = OPSET,
     overwrite: bool = False,
     tell: Callable[[str], None] = lambda step: None,
 ) -> Bundle:
@@ -46,6 +48,7 @@ def export_window_bundle(
         spec: how sound is cut into windows; None for windows as long as a training clip.
         provenance: facts to keep.
         with_torch: also carry the weights for the PyTorch engine, which doubles the bundle.
+        opset: of ONNX.
         overwrite: replace an older bundle.
         tell: is told each step as it begins.
 
@@ -56,22 +59,23 @@ def export_window_bundle(
     """
     spec = spec or window_spec(network.config)
     spec.check()
+    weights = save_safetensors({k: v.contiguous() for k, v in network.state_dict().items()})
+    said = graph_facts(spec, weights)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         context = None
         if spec.context != "none":
             tell("exporting the context encoder")
-            export_window_context(network, spec, folder / "context.onnx")
-            context = (folder / "context.onnx").read_bytes()
+            export_window_context(network, spec, folder / "context.onnx", opset)
+            context = stamp((folder / "context.onnx").read_bytes(), said)
         tell("exporting the mask network")
-        export_window_highlighter(network, spec, folder / "highlighter.onnx")
-        highlighter = (folder / "highlighter.onnx").read_bytes()
+        export_window_highlighter(network, spec, folder / "highlighter.onnx", opset)
+        highlighter = stamp((folder / "highlighter.onnx").read_bytes(), said)
         tell("comparing ONNX Runtime with PyTorch")
         reference = TorchWindowEngine(network, spec)
         engine = OrtWindowEngine(spec, context, highlighter)
         record = prove(reference, engine, highlighter, thresholds("fp32", spec))
     tell("writing the bundle")
-    weights = {key: value.contiguous() for key, value in network.state_dict().items()}
     return write_bundle(
         path,
         spec,
@@ -85,7 +89,7 @@ def export_window_bundle(
             **(provenance or {}),
         },
         parity={"fp32": record},
-        network=save_safetensors(weights) if with_torch else None,
+        network=weights if with_torch else None,
         overwrite=overwrite,
     )
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from semmix.nn import BaseSemMix
 from semmix.specs import WindowSpec
-from semmix_export.graphs import write_graph
+from semmix_export.graphs import OPSET, write_graph
 
 
 class _Context(nn.Module):
@@ -41,13 +41,18 @@ class _Highlighter(nn.Module):
         return mask[:, 0], wave[:, 0]
 
 
-def export_window_context(network: BaseSemMix, spec: WindowSpec, path: Path) -> None:
+def export_window_context(
+    network: BaseSemMix, spec: WindowSpec, path: Path, opset: int = OPSET
+) -> None:
     """Write `context.onnx`: `context [K, D]` to `tokens [1, K, D']`."""
     example = torch.zeros(spec.context_vectors, spec.context_dim)
-    write_graph(_Context(network), (example,), path, ["context"], ["tokens"], {"context": {}})
+    shapes: dict[str, object] = {"context": {}}
+    write_graph(_Context(network), (example,), path, ["context"], ["tokens"], shapes, opset)
 
 
-def export_window_highlighter(network: BaseSemMix, spec: WindowSpec, path: Path) -> None:
+def export_window_highlighter(
+    network: BaseSemMix, spec: WindowSpec, path: Path, opset: int = OPSET
+) -> None:
     """Write `highlighter.fp32.onnx`.
 
     `magnitude [B, F, T]`, `waveform [B, N]` and, where there is context, `tokens [B, K, D']` to
@@ -68,4 +73,5 @@ def export_window_highlighter(network: BaseSemMix, spec: WindowSpec, path: Path)
         list(inputs),
         ["mask", "wave"],
         dict.fromkeys(inputs, axis),
+        opset,
     )

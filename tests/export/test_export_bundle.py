@@ -139,7 +139,7 @@ def test_graphs_that_differ_are_not_written(
     content = bundle.context_graph() if graph == "context" else bundle.highlighter_graph()
     wrong = corrupted(content, name, change)
     monkeypatch.setattr(
-        f"semmix_export.bundle.export_{graph}", lambda network, path: path.write_bytes(wrong)
+        f"semmix_export.bundle.export_{graph}", lambda network, path, opset: path.write_bytes(wrong)
     )
     with pytest.raises(ParityError, match="differs from PyTorch"):
         export_bundle(load_checkpoint(exported.checkpoint), tmp_path / "odd", model_card="x")

@@ -150,7 +150,9 @@ def test_graphs_that_differ_are_not_written(
     content = bundle.context_graph() if graph == "context" else bundle.highlighter_graph()
     wrong = corrupted(content, name, value)
     monkeypatch.setattr(
-        window_bundle, f"export_window_{graph}", lambda network, spec, path: path.write_bytes(wrong)
+        window_bundle,
+        f"export_window_{graph}",
+        lambda network, spec, path, opset: path.write_bytes(wrong),
     )
     with pytest.raises(ParityError, match="differs from PyTorch"):
         export_window_bundle(

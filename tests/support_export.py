@@ -1,0 +1,59 @@
+"""One exported network for the tests of all rooms: an export takes seconds."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from semmix_export.bundle import export_bundle
+from support_training import checkpoint_of, lively_network
+
+from semmix.bundle import Bundle
+from semmix.nn import EdgeSemMix
+from semmix.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+
+CARD = "# Tiny\n\nSeeded, untrained. Größe: klein.\n"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported network and what it was made from."""
+
+    network: EdgeSemMix
+    checkpoint: Path
+    bundle: Bundle
+    warnings: tuple[str, ...]
+
+
+class _Warnings(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.heard.append(record.getMessage())
+
+
+def export_tiny(folder: Path) -> Exported:
+    """Export the tiny preset, meter included, with lively weights."""
+    path = folder / "run.safetensors"
+    network = lively_network("tiny", text_encoder="words/1")
+    made = checkpoint_of(network, step=11, seed=3, batch=4)
+    # Only the averaged weights may be exported.
+    model = {name: value + 1.0 for name, value in made.model.items()}
+    save_checkpoint(
+        Checkpoint(made.config, made.step, made.settings, model, made.average, {}), path
+    )
+    listener = _Warnings()
+    logging.getLogger("torch.onnx").addHandler(listener)
+    try:
+        bundle = export_bundle(
+            load_checkpoint(path),
+            folder / "tiny",
+            model_card=CARD,
+            provenance={"data": {"hours": 2.5}, "licence": "CC-BY-SA-3.0"},
+        )
+    finally:
+        logging.getLogger("torch.onnx").removeHandler(listener)
+    return Exported(network, path, bundle, tuple(listener.heard))
