@@ -224,4 +224,7 @@ def _multiplies(layer: Layer) -> bool:
     """Whether a layer computes a product; others may carry its node's name for its scales."""
     if layer.kind in ("gemm", "correlation", "deconv"):
         return True
+    # Attention as a whole: its two products, and the softmax between them.
+    if "_gemm_mha" in layer.name:
+        return True
     return layer.kind == "runtime_fusion" and re.search("Fc|Gemm|Corr|Deco", layer.name) is not None
