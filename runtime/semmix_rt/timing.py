@@ -44,6 +44,7 @@ class _Timed:
         self.name = engine.name
         self.provider = engine.provider
         self.precision = engine.precision
+        self._timed = engine
         self._chunks_s: list[float] = []
 
     @contextmanager
@@ -61,6 +62,11 @@ class _Timed:
     def chunks(self) -> int:
         """Number of chunks run."""
         return len(self._chunks_s)
+
+    @property
+    def fallback_runs(self) -> int:
+        """Chunks that float32 took over, of an engine that has it to turn to."""
+        return getattr(self._timed, "fallback_runs", 0)
 
     def latency_ms(self, percentile: float) -> float | None:
         """Wall time of one chunk, None before the first."""

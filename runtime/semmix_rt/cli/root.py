@@ -36,6 +36,7 @@ SHORT_HELP = {
     "export": "Turn a trained network into a bundle, with its proof of parity.",
     "import": "Turn a published VisAH or SemMix checkpoint into a bundle.",
     "calibrate": "Add FP16 and INT8 to a bundle, measured on real sound.",
+    "build": "Compile a bundle into TensorRT engines.",
     "verify": "Prove that a bundle says what PyTorch says.",
     "bench": "Time a model's engines, precisions and chunk lengths side by side.",
     "inspect": "Show what a bundle or a compiled engine is.",
@@ -55,6 +56,8 @@ _EXTRAS = {
     "transformers": "lvlm",
     "huggingface_hub": "lvlm",
     "tensorrt": "tensorrt",
+    "tensorrt_rtx": "tensorrt-rtx",
+    "cuda": "tensorrt-rtx",
 }
 
 

@@ -1,0 +1,85 @@
+"""From a bundle to runners on this machine's GPU, by the plans that were built for both."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+
+from semmix.bundle import Bundle
+from semmix.errors import EngineMismatchError
+from semmix_rt.engines.trt.cuda import Cuda, CudaRuntime
+from semmix_rt.engines.trt.library import Library, load
+from semmix_rt.engines.trt.plans import Graph, PlanFolder, PlanKey, graph_shapes, target_name
+from semmix_rt.engines.trt.runner import GraphRunner, GuardedRunner, deserialise
+
+
+class Opener:
+    """Opens a bundle's plans.
+
+    Attributes:
+        provider: what runs and where, such as `TensorRT 11.4.0 on NVIDIA RTX A2000`.
+    """
+
+    def __init__(self, library: Library, bundle: Bundle) -> None:
+        """Start the library and the GPU.
+
+        Raises:
+            EngineError: the library or cuda-python is missing.
+            ProviderError: there is no GPU.
+        """
+        self._trt = load(library)
+        self._library, self._bundle = library, bundle
+        self._device: CudaRuntime = Cuda()
+        self._plans = PlanFolder()
+        gpu = self._device.gpu()
+        self._target = target_name(library, gpu)
+        self.provider = f"{library.title} {self._trt.__version__} on {gpu.name}"
+
+    def context(self) -> GraphRunner:
+        """The context encoder's runner, for one segment of cues.
+
+        Raises:
+            EngineMismatchError: see `PlanFolder.load` and `GraphRunner`.
+        """
+        return self._open("context", "fp32")
+
+    def highlighter(self, precision: str) -> GuardedRunner:
+        """The mask network's runner, with float32 to turn to.
+
+        Raises:
+            EngineMismatchError: see `PlanFolder.load` and `GraphRunner`; also if only the plan in
+                float32 is missing.
+        """
+        if precision == "int8cpu":
+            raise EngineMismatchError(
+                "int8cpu is made for ONNX Runtime on CPUs: choose --precision int8 for TensorRT, "
+                "or --engine ort"
+            )
+        if precision == "fp32":
+            return GuardedRunner(self._open("highlighter", "fp32"), None)
+        # What a film would miss in its middle is known before it starts.
+        self._plans.load(self._key("highlighter", "fp32"))
+        return GuardedRunner(
+            self._open("highlighter", precision), partial(self._open, "highlighter", "fp32")
+        )
+
+    def _open(self, graph: Graph, precision: str) -> GraphRunner:
+        key = self._key(graph, precision)
+        engine = deserialise(self._library, self._plans.load(key))
+        return GraphRunner(self._trt, engine, self._device, key.shapes)
+
+    def _key(self, graph: Graph, precision: str) -> PlanKey:
+        bundle = self._bundle
+        content = (
+            bundle.context_graph() if graph == "context" else bundle.highlighter_graph(precision)
+        )
+        return PlanKey(
+            model=bundle.name,
+            graph=graph,
+            graph_sha256=hashlib.sha256(content).hexdigest(),
+            precision=precision,
+            library=self._library.name,
+            version=str(self._trt.__version__),
+            target=self._target,
+            shapes=graph_shapes(bundle.manifest.spec, graph),
+        )

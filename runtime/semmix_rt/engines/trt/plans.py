@@ -1,0 +1,311 @@
+"""Compiled networks on disk: what a plan depends on, where it lies, and which may be loaded.
+
+A plan is code that runs. So one is only loaded from the folder of plans, under the name that its
+key gives it, with a sidecar that states the same key and the hash of the plan's bytes. The key
+names everything a plan depends on, so none is ever stale: at worst it is unused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import semmix
+from semmix.atomic import write_atomically
+from semmix.errors import EngineError, EngineMismatchError
+from semmix.specs import ModelSpec, Spec
+from semmix_rt.engines.trt.cuda import Gpu
+from semmix_rt.engines.trt.library import Library
+
+FORMAT = 1
+"""Version of keys and sidecars: raise it when either, or how networks are compiled, changes."""
+
+FLAGS = ("strongly-typed", "no-tf32", "detailed-profiling")
+"""How networks are compiled. TF32 would round float32 products to ten bits unasked."""
+
+FOLDER_VARIABLE = "SEMMIX_ENGINES_DIR"
+_CACHE_VARIABLE = "SEMMIX_CACHE_DIR"
+_MAX_SIDECAR_BYTES = 64 << 20
+
+Graph = Literal["context", "highlighter"]
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanKey:
+    """Everything that decides what a plan holds.
+
+    Attributes:
+        model: the model's name, for people.
+        graph: `context` or `highlighter`.
+        graph_sha256: of the ONNX bytes, which carry the weights.
+        precision: what the graph is typed as.
+        library, version: what compiled it.
+        target: compute capability, such as `sm86`; for TensorRT the GPU's name as well.
+        shapes: every input's shape, fixed in the plan.
+        flags: how it was compiled.
+        format: of this record.
+    """
+
+    model: str
+    graph: Graph
+    graph_sha256: str
+    precision: str
+    library: str
+    version: str
+    target: str
+    shapes: Shapes
+    flags: tuple[str, ...] = FLAGS
+    format: int = FORMAT
+
+    def parts(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+    @property
+    def sha256(self) -> str:
+        """The key as a name for files."""
+        return hashlib.sha256(json.dumps(self.parts(), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPlan:
+    """A plan on disk, of which the sidecar was checked.
+
+    Attributes:
+        path: the plan.
+        key: what it depends on.
+        sidecar: the sidecar's content.
+    """
+
+    path: Path
+    key: PlanKey
+    sidecar: Mapping[str, Any]
+
+
+def graph_shapes(spec: Spec, graph: Graph) -> Shapes:
+    """Shapes of a graph's inputs: one stream, one segment of cues."""
+    if isinstance(spec, ModelSpec):
+        cues, frames = len(spec.cue_types), spec.chunk.kept_frames
+        if graph == "context":
+            return {"embeddings": (1, cues, spec.embedding_dim)}
+        return {
+            "spectrum": (1, frames, spec.stft.bins),
+            "tokens": (1, spec.max_segments, cues, spec.token_dim),
+            "weights": (1, frames, spec.max_segments),
+            **{state.name: (1, *state.shape) for state in spec.state},
+        }
+    if graph == "context":
+        return {"context": (spec.context_vectors, spec.context_dim)}
+    shapes: Shapes = {
+        "magnitude": (1, spec.bins, spec.frames),
+        "waveform": (1, spec.window_samples),
+    }
+    if spec.context != "none":
+        shapes["tokens"] = (1, spec.context_vectors, spec.token_dim)
+    return shapes
+
+
+def target_name(library: Library, gpu: Gpu) -> str:
+    """What a plan for a GPU is called: TensorRT's are bound to its model, the others are not."""
+    return f"{gpu.capability} {gpu.name}" if library.name == "tensorrt" else gpu.capability
+
+
+def plans_folder() -> Path:
+    """Where plans are kept: `$SEMMIX_ENGINES_DIR`, else `engines` in the cache of this user."""
+    chosen = os.environ.get(FOLDER_VARIABLE)
+    if chosen:
+        return Path(chosen)
+    shared = os.environ.get(_CACHE_VARIABLE)
+    if shared:
+        return Path(shared) / "engines"
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("semmix-rt", appauthor=False)) / "engines"
+
+
+class PlanFolder:
+    """The plans in one folder."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Use `folder`, by default `plans_folder()`."""
+        self.folder = folder or plans_folder()
+
+    def find(self, key: PlanKey) -> StoredPlan | None:
+        """The plan of a key, None where there is none.
+
+        Raises:
+            EngineMismatchError: there is one that is damaged or states another key.
+        """
+        plan, sidecar = self._paths(key)
+        if not plan.is_file() or not sidecar.is_file():
+            return None
+        content = _read_sidecar(sidecar)
+        if content is None or content.get("key") != key.parts():
+            raise EngineMismatchError(f"{sidecar} does not describe its plan: {_again(key)}")
+        return StoredPlan(plan, key, content)
+
+    def load(self, key: PlanKey) -> bytes:
+        """The bytes of a key's plan, held against their hash.
+
+        Raises:
+            EngineMismatchError: there is no such plan, or it is damaged; says what differs.
+        """
+        stored = self.find(key)
+        if stored is None:
+            raise EngineMismatchError(
+                f"there is no {key.library} engine for the {key.graph} of {key.model!r} in "
+                f"{key.precision} in {self.folder}{self._nearest(key)}: {_again(key)}"
+            )
+        record = stored.sidecar.get("plan")
+        content = stored.path.read_bytes()
+        if not isinstance(record, dict) or record != _plan_record(content):
+            raise EngineMismatchError(
+                f"{stored.path} is not the plan that was built (its hash differs): {_again(key)}"
+            )
+        return content
+
+    def store(self, key: PlanKey, plan: bytes, details: Mapping[str, Any]) -> StoredPlan:
+        """Write a plan and then its sidecar, each whole or not at all.
+
+        Args:
+            key: what the plan depends on.
+            plan: its bytes.
+            details: plain JSON values for the sidecar, such as statistics of its layers.
+
+        Raises:
+            EngineError: the folder cannot be written.
+        """
+        path, sidecar = self._paths(key)
+        content = {
+            "key": key.parts(),
+            "plan": _plan_record(plan),
+            "built_by": {"semmix-rt": semmix.__version__},
+            **details,
+        }
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # A reader in between finds a hash that differs, and refuses.
+            write_atomically(path, plan)
+            write_atomically(sidecar, json.dumps(content).encode())
+        except OSError as exc:
+            raise _unwritable(self.folder, exc) from exc
+        return StoredPlan(path, key, content)
+
+    def timing_cache(self, key: PlanKey) -> bytes:
+        """What an earlier compilation measured for the same library and target, or nothing."""
+        path = self._timing_path(key)
+        return path.read_bytes() if path.is_file() else b""
+
+    def store_timing_cache(self, key: PlanKey, content: bytes) -> None:
+        """Keep what a compilation measured.
+
+        Raises:
+            EngineError: the folder cannot be written.
+        """
+        try:
+            write_atomically(self._timing_path(key), content)
+        except OSError as exc:
+            raise _unwritable(self.folder, exc) from exc
+
+    @contextmanager
+    def lock(self, key: PlanKey) -> Iterator[None]:
+        """Hold a key alone: a second builder waits, and then finds the plan.
+
+        Raises:
+            EngineError: the folder cannot be written.
+        """
+        path = self.folder / f"{key.sha256}.lock"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = path.open("ab")
+        except OSError as exc:
+            raise _unwritable(self.folder, exc) from exc
+        # The system frees the lock with its process; the empty file stays, as removing it would
+        # let two builders lock two files of one name.
+        with file:
+            _lock(file.fileno())
+            yield
+
+    def _paths(self, key: PlanKey) -> tuple[Path, Path]:
+        name = key.sha256
+        return self.folder / f"{name}.plan", self.folder / f"{name}.json"
+
+    def _timing_path(self, key: PlanKey) -> Path:
+        text = json.dumps([key.library, key.version, key.target])
+        return self.folder / f"timing-{hashlib.sha256(text.encode()).hexdigest()[:32]}.cache"
+
+    def _nearest(self, key: PlanKey) -> str:
+        """How the plan differs that is most like the one looked for."""
+        wanted = key.parts()
+        closest: dict[str, Any] | None = None
+        for path in sorted(self.folder.glob("*.json")) if self.folder.is_dir() else ():
+            found = (_read_sidecar(path) or {}).get("key")
+            if not isinstance(found, dict):
+                continue
+            differing = {p: found.get(p) for p in wanted if found.get(p) != wanted[p]}
+            alike = not differing.keys() & {"model", "graph", "library"}
+            if alike and (closest is None or len(differing) < len(closest)):
+                closest = differing
+        if not closest:
+            return ""
+        told = (_difference(part, closest[part], wanted[part]) for part in closest)
+        return f"; the nearest differs in {', '.join(told)}"
+
+
+def _difference(part: str, found: object, wanted: object) -> str:
+    if part == "graph_sha256":
+        return "the network itself"
+    if isinstance(wanted, str):
+        return f"{part} ({found} there, {wanted} here)"
+    return part
+
+
+def _again(key: PlanKey) -> str:
+    """What to do."""
+    target = f" --target {key.target}" if key.library == "tensorrt-rtx" else ""
+    return (
+        f"build it with `semmix-rt build BUNDLE --engine {key.library} --precision "
+        f"{key.precision}{target}`"
+    )
+
+
+def _plan_record(plan: bytes) -> dict[str, Any]:
+    return {"sha256": hashlib.sha256(plan).hexdigest(), "bytes": len(plan)}
+
+
+def _read_sidecar(path: Path) -> dict[str, Any] | None:
+    """A sidecar's content, None where it is none."""
+    try:
+        if path.stat().st_size > _MAX_SIDECAR_BYTES:
+            return None
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _unwritable(folder: Path, exc: OSError) -> EngineError:
+    return EngineError(
+        f"engines cannot be written to {folder} ({exc.strerror or exc}): make space there, or "
+        f"name another folder in {FOLDER_VARIABLE}"
+    )
+
+
+def _lock(descriptor: int) -> None:
+    """Wait for an exclusive lock on an open file."""
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
