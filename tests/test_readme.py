@@ -54,6 +54,7 @@ def place(tmp_path: Path, tiny_lvlm: Path, monkeypatch: pytest.MonkeyPatch) -> P
 SHORTENED = {
     "train": ["--steps", "2", "--batch", "1", "--clip-s", "1", "--preset", "tiny"],
     "evaluate": ["--clips", "2", "--duration-s", "1"],
+    "bench": ["--repeats", "2", "--warm-up", "1", "--no-memory"],
 }
 
 
@@ -67,7 +68,8 @@ def test_every_command_does_what_it_says(place: Path, capsys: pytest.CaptureFixt
         written = {p for p in place.rglob("*") if p.is_file() and p not in before}
         named = [a for a in arguments if a.endswith((".json", ".html", ".safetensors"))]
         assert all((place / name).exists() for name in named), arguments
-        assert bool(written) == (arguments[0] != "env" and "--dry-run" not in arguments), arguments
+        reads = arguments[0] in ("env", "verify", "inspect") or "--dry-run" in arguments
+        assert bool(written) == (not reads), arguments
 
 
 def test_the_python_lines_run(place: Path) -> None:
@@ -89,7 +91,7 @@ def test_the_installs_name_extras_that_exist() -> None:
 
 
 def test_every_path_it_names_exists() -> None:
-    named = re.findall(r"`((?:examples|bench|semmix)/[\w./]+|[A-Z_]+\.md)`", README)
+    named = re.findall(r"`((?:examples|bench|semmix|calibration|export)/[\w./]+|[A-Z_]+\.md)`", README)
     assert len(named) >= 5
     made = {"examples/bbb_meadow.remix.mp4"}
     assert not [path for path in named if path not in made and not (ROOT / path).exists()]

@@ -117,6 +117,15 @@ def export(
     return Export(written, _chunk_s(written), snr_db)
 
 
+def at_chunk_length(bundle: Bundle, chunk_s: float, output: Path) -> Bundle:
+    """The same network in chunks of another length, fp32 alone, for benchmarks.
+
+    Raises:
+        UsageError, ModelFormatError, ParityError: see `export`.
+    """
+    return export(bundle.path, output, chunk_s=chunk_s).bundle
+
+
 def _chunk_s(bundle: Bundle) -> float:
     windows = bundle.window_spec
     if windows is not None:
