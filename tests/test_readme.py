@@ -91,7 +91,8 @@ def test_the_installs_name_extras_that_exist() -> None:
 
 
 def test_every_path_it_names_exists() -> None:
-    named = re.findall(r"`((?:examples|bench|semmix|calibration|export)/[\w./]+|[A-Z_]+\.md)`", README)
+    folders = "examples|bench|semmix|calibration|export"
+    named = re.findall(rf"`((?:{folders})/[\w./]+|[A-Z_]+\.md)`", README)
     assert len(named) >= 5
     made = {"examples/bbb_meadow.remix.mp4"}
     assert not [path for path in named if path not in made and not (ROOT / path).exists()]
