@@ -110,6 +110,11 @@ class ModelSpec:
     kind: ClassVar[str] = "stream"
 
     @property
+    def step_s(self) -> float:
+        """Seconds by which one run moves a stream on: the frames of a chunk."""
+        return self.chunk.kept_frames * self.stft.hop_samples / self.audio.sample_rate_hz
+
+    @property
     def latency_samples(self) -> int:
         """Worst-case algorithmic delay of the stream, in samples at the model's rate.
 
@@ -238,6 +243,11 @@ class WindowSpec:
     text_encoder: str
 
     kind: ClassVar[str] = "window"
+
+    @property
+    def step_s(self) -> float:
+        """Seconds by which one run moves a stream on: what it keeps of a window."""
+        return self.stride_samples / self.audio.sample_rate_hz
 
     @property
     def bins(self) -> int:

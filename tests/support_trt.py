@@ -16,9 +16,10 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
+from semmix_rt.engines.inputs import Graph, graph_shapes
 from semmix_rt.engines.trt import opening
 from semmix_rt.engines.trt.cuda import Gpu
-from semmix_rt.engines.trt.plans import Graph, PlanFolder, PlanKey, StoredPlan, graph_shapes
+from semmix_rt.engines.trt.plans import PlanFolder, PlanKey, StoredPlan
 
 from semmix.bundle import Bundle
 from semmix.errors import EngineError

@@ -86,7 +86,7 @@ def test_the_installs_name_extras_that_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = {e for names in re.findall(r"\.\[([\w,]+)\]", README) for e in names.split(",")}
     extras |= set(re.findall(r"extra `(\w+)`", README))
-    assert extras == {"cpu", "dev", "lvlm"}
+    assert extras == {"cpu", "dev", "export", "lvlm"}
     assert extras <= set(project["optional-dependencies"])
 
 

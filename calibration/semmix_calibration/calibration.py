@@ -49,7 +49,7 @@ class Calibration:
 
 
 def calibrate(
-    bundle: Bundle | Path,
+    bundle: Bundle | str | Path,
     output: Path,
     *,
     stems: Path | None = None,
@@ -67,7 +67,7 @@ def calibrate(
     """Add precisions to a bundle, chosen and measured on real sound.
 
     Args:
-        bundle: with a float32 network, or its path.
+        bundle: with a float32 network, its path, or a name such as `edge`.
         output: where the new bundle goes; a file that ends in `.zip`, or a folder.
         stems: folder with `speech/`, `music/` and `effects/`.
         media: films or recordings instead.
@@ -93,7 +93,7 @@ def calibrate(
     check_wanted(precisions, settings)
     tested = read_test_list(test_list) if test_list is not None else frozenset()
     sources = list_sources(stems, media)
-    source = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
+    source = bundle if isinstance(bundle, Bundle) else Bundle.find(bundle)
     rate_hz = source.manifest.spec.audio.sample_rate_hz
     tell("reading sound", 0, 1)
     material = gather(sources, rate_hz, clip_s=clip_s, clips=clips, tested=tested)
@@ -107,15 +107,19 @@ def calibrate(
 def add_all(source: Bundle, built: Built, output: Path, *, overwrite: bool) -> Bundle:
     """Write a bundle with all new graphs at once, none of them called verified."""
     with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder) / "bundle"
-        grown = source
-        for made in built.made:
-            grown = grown.add_precision(
-                made.precision,
-                made.graph,
-                parity=NOT_VERIFIED,
-                provenance=made.provenance,
-                to=scratch,
-                replace=True,
-            )
-        return grown.save(output, overwrite=overwrite)
+        return grow(source, built, Path(folder) / "bundle").save(output, overwrite=overwrite)
+
+
+def grow(source: Bundle, built: Built, to: Path | None = None) -> Bundle:
+    """A bundle with new graphs, at `to` or where it lies; none of them is called verified."""
+    grown = source
+    for made in built.made:
+        grown = grown.add_precision(
+            made.precision,
+            made.graph,
+            parity=NOT_VERIFIED,
+            provenance=made.provenance,
+            to=to,
+            replace=True,
+        )
+    return grown

@@ -26,7 +26,7 @@ def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
 
 
 @click.command("calibrate", short_help="Add FP16 and INT8 to a bundle, measured on real sound.")
-@click.argument("bundle", type=_FILE)
+@click.argument("bundle", metavar="BUNDLE|edge")
 @click.option(
     "-o",
     "--output",
@@ -100,7 +100,7 @@ def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 def command(
-    bundle: Path,
+    bundle: str,
     output: Path,
     stems: Path | None,
     media: tuple[Path, ...],

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from semmix_rt.engines import open_engine, open_window_engine
 from semmix_rt.engines.base import Engine, State, WindowEngine
+from semmix_rt.engines.inputs import chunk_inputs, window_inputs
 
 from semmix.bundle import Bundle
 from semmix.specs import ModelSpec, WindowSpec
@@ -45,9 +46,8 @@ class ExactEngine:
         self, spectrum: Float32, tokens: Float32, weights: Float32, state: State
     ) -> tuple[Float32, State]:
         """Mask one chunk; see the protocol."""
-        feeds = {"spectrum": spectrum, "tokens": tokens, "weights": weights}
-        feeds = {name: np.asarray(array, np.float32) for name, array in feeds.items()}
-        feeds |= {known.name: array for known, array in zip(self.spec.state, state, strict=True)}
+        inputs = chunk_inputs(self.spec, spectrum, tokens, weights, state)
+        feeds = {name: np.asarray(array, np.float32) for name, array in inputs.items()}
         self._listener(feeds)
         mask, *following = self._session.run(self._outputs, feeds)
         return mask, tuple(following)
@@ -77,10 +77,8 @@ class ExactWindowEngine:
         self, magnitude: Float32, waveform: Float32, tokens: Float32 | None
     ) -> tuple[Float32, Float32]:
         """Mask windows; see the protocol."""
-        feeds = {"magnitude": magnitude, "waveform": waveform}
-        if tokens is not None:
-            feeds["tokens"] = tokens
-        feeds = {name: np.asarray(array, np.float32) for name, array in feeds.items()}
+        inputs = window_inputs(self.spec, magnitude, waveform, tokens)
+        feeds = {name: np.asarray(array, np.float32) for name, array in inputs.items()}
         self._listener(feeds)
         mask, wave = self._session.run(["mask", "wave"], feeds)
         return mask, wave

@@ -16,9 +16,7 @@ from semmix_export.sources import StreamSource, open_source, with_chunk
 from semmix_export.window_bundle import export_window_bundle
 
 GROUP = "semmix_rt.precisions"
-"""Entry points that make a graph of another precision of a bundle."""
-
-NOT_VERIFIED = {"passed": False, "why": "not verified yet: run `semmix-rt verify`"}
+"""Entry points that write networks of other precisions into a bundle, by precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +71,12 @@ def export(
     refuse_existing(output, overwrite)
     if not OPSETS[0] <= opset <= OPSETS[1]:
         raise UsageError(f"opset {opset} is not offered: choose {OPSETS[0]} to {OPSETS[1]}")
-    makers = {p: _maker(p) for p in dict.fromkeys(precisions) if check_precision(p) != "fp32"}
+    others = [p for p in dict.fromkeys(precisions) if check_precision(p) != "fp32"]
+    makers = _makers(others)
     sounds = stems is not None or bool(media)
-    if not sounds and set(makers) - {"fp16"}:
+    if not sounds and set(others) - {"fp16"}:
         raise UsageError(
-            f"{sorted(set(makers) - {'fp16'})[0]} is chosen on real sound: give --stems DIR or "
+            f"{sorted(set(others) - {'fp16'})[0]} is chosen on real sound: give --stems DIR or "
             "--media FILE"
         )
     tell("reading the network")
@@ -103,15 +102,14 @@ def export(
                 opset=opset,
                 tell=tell,
             )
-        for precision, entry in makers.items():
-            tell(f"making {precision}")
-            graph, facts = _load(entry)(
+        for entry, wanted in makers.items():
+            bundle = entry.load()(
                 bundle,
+                wanted,
                 stems=stems,
                 media=media,
-                tell=lambda step, done, total, p=precision: tell(f"{p}: {step}"),
+                tell=lambda step, done, total: tell(step),
             )
-            bundle = bundle.add_precision(precision, graph, parity=NOT_VERIFIED, provenance=facts)
         written = bundle.save(output, overwrite=overwrite)
     snr_db = float(written.parity["fp32"]["snr_db"])
     return Export(written, _chunk_s(written), snr_db)
@@ -130,19 +128,22 @@ def _chunk_s(bundle: Bundle) -> float:
     windows = bundle.window_spec
     if windows is not None:
         return windows.window_samples / windows.audio.sample_rate_hz
-    spec = bundle.spec
-    return spec.chunk.kept_frames * spec.stft.hop_samples / spec.audio.sample_rate_hz
+    return bundle.spec.step_s
 
 
-def _maker(precision: str) -> EntryPoint:
-    found = [entry for entry in entry_points(group=GROUP) if entry.name == precision]
-    if not found:
-        raise EngineError(
-            f"this installation cannot make {precision}: install semmix-rt[export] anew"
-        )
-    return found[0]
+def _makers(precisions: Sequence[str]) -> dict[EntryPoint, list[str]]:
+    """What makes the precisions: one that makes several is asked once, and listens once.
 
-
-def _load(entry: EntryPoint) -> Callable[..., tuple[bytes, dict[str, object]]]:
-    maker: Callable[..., tuple[bytes, dict[str, object]]] = entry.load()
-    return maker
+    Raises:
+        EngineError: nothing installed makes one of them.
+    """
+    announced = {entry.name: entry for entry in entry_points(group=GROUP)}
+    found: dict[str, tuple[EntryPoint, list[str]]] = {}
+    for precision in precisions:
+        entry = announced.get(precision)
+        if entry is None:
+            raise EngineError(
+                f"this installation cannot make {precision}: install semmix-rt[export] anew"
+            )
+        found.setdefault(entry.value, (entry, []))[1].append(precision)
+    return dict(found.values())

@@ -136,7 +136,7 @@ def _bundle(bundle: Bundle) -> Inspection:
     }
     formula, macs = _latency_formula(spec), None
     if "fp32" in precisions and precisions["fp32"].graph.macs is not None:
-        macs = precisions["fp32"].graph.macs / _run_s(spec)
+        macs = precisions["fp32"].graph.macs / spec.step_s
     return Inspection(
         path=bundle.path,
         name=bundle.name,
@@ -150,13 +150,6 @@ def _bundle(bundle: Bundle) -> Inspection:
         torch_weights=WEIGHTS_FILE in manifest.files,
         provenance=dict(manifest.provenance),
     )
-
-
-def _run_s(spec: Spec) -> float:
-    """Seconds of sound that one run yields."""
-    if isinstance(spec, ModelSpec):
-        return spec.chunk.kept_frames * spec.stft.hop_samples / spec.audio.sample_rate_hz
-    return spec.stride_samples / spec.audio.sample_rate_hz
 
 
 def _latency_formula(spec: Spec) -> str:

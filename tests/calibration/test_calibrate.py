@@ -19,7 +19,7 @@ from semmix_rt.engines import open_engine
 from semmix_rt.whole_signal import masks_of
 
 from semmix.bundle import Bundle
-from semmix.errors import ParityError, UsageError
+from semmix.errors import MediaError, ParityError, UsageError
 from semmix.metrics import snr_db
 
 README = Path(__file__).resolve().parents[2] / "calibration" / "README.md"
@@ -170,3 +170,9 @@ def test_the_walkthrough_does_what_it_says(
         assert main([*words, "--clip-s", "0.5", "--clips", "1"]) == 0, words
     (script,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     exec(compile(script, str(README), "exec"), {})
+
+
+def test_the_model_that_comes_along_is_known_by_name(tmp_path: Path) -> None:
+    """What is missing is the sound, not the bundle."""
+    with pytest.raises(MediaError, match=r"nothing\.wav"):
+        calibrate("edge", tmp_path / "out", media=[tmp_path / "nothing.wav"])

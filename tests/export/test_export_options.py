@@ -12,6 +12,7 @@ import pytest
 import tolerances
 import torch
 from semmix_export import export
+from semmix_export.exporting import _makers
 from semmix_export.sources import StreamSource, WindowSource, cut_windows, open_source, with_chunk
 from semmix_rt.cli.root import main
 from semmix_rt.engines import open_engine
@@ -19,7 +20,7 @@ from semmix_rt.whole_signal import masks_of
 from support_checkpoint import small_base
 
 from semmix.bundle import Bundle
-from semmix.errors import UsageError
+from semmix.errors import EngineError, UsageError
 from semmix.metrics import snr_db
 from semmix.nn.base.engine import window_spec
 
@@ -130,3 +131,10 @@ def test_requests_that_cannot_be_met_are_refused_before_the_export(
     with pytest.raises(UsageError, match=sentence):
         export(exported.bundle.path, tmp_path / "out", **options)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_makes_several_precisions_is_asked_once() -> None:
+    (wanted,) = _makers(["fp16", "int8", "int8cpu"]).values()
+    assert wanted == ["fp16", "int8", "int8cpu"]
+    with pytest.raises(EngineError, match="cannot make fp4"):
+        _makers(["fp4"])

@@ -11,8 +11,9 @@ import pytest
 from onnx import TensorProto, helper
 from semmix_export.tensorrt import build
 from semmix_rt.cli.root import main
+from semmix_rt.engines.inputs import graph_shapes
 from semmix_rt.engines.trt.library import LIBRARIES, load
-from semmix_rt.engines.trt.plans import PlanFolder, PlanKey, graph_shapes
+from semmix_rt.engines.trt.plans import PlanFolder, PlanKey
 from support_engine import bundle_parts
 from support_window import tiny_window_bundle
 

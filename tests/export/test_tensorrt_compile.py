@@ -15,8 +15,8 @@ from semmix_calibration import activations, fp16, int8
 from semmix_calibration.ranges import observe
 from semmix_export.tensorrt.compile import compile_graph
 from semmix_export.tensorrt.layers import POINTWISE, LayerTable, layer_table
+from semmix_rt.engines.inputs import graph_shapes
 from semmix_rt.engines.trt.library import LIBRARIES
-from semmix_rt.engines.trt.plans import graph_shapes
 
 from semmix.bundle import Bundle
 

@@ -13,16 +13,17 @@ import pytest
 import scipy.io.wavfile
 import tolerances
 from semmix_rt.bench import BenchResult, bench
-from semmix_rt.bench.cases import Case, cases, chunk_seconds, not_worth_timing
+from semmix_rt.bench.cases import Case, check_names, not_worth_timing
 from semmix_rt.bench.deepfilternet_peer import DeepFilterNetPeer
 from semmix_rt.bench.measure import interleaved
 from semmix_rt.bench.plot import draw_png
 from semmix_rt.bench.result import CaseResult, Latency
 from semmix_rt.bench.run import TRANSFORM, _results
 from semmix_rt.bench.runners import StreamRunner, TransformRunner
-from semmix_rt.bench.sound import decoded_sound, seeded_sound
+from semmix_rt.bench.sound import seeded_sound
 from semmix_rt.cli.root import main
 from semmix_rt.engines import open_engine
+from semmix_rt.media.excerpt import loudest_excerpt
 from support_engine import bundle_parts, tiny_model
 
 from semmix.bundle import Bundle, write_bundle
@@ -112,7 +113,7 @@ def test_a_stream_runner_feeds_its_state_back(bundle: Bundle) -> None:
 
 def test_transforms_alone_deal_with_as_much_sound_as_a_chunk(bundle: Bundle) -> None:
     runner = TransformRunner(bundle.spec, seeded_sound(RATE_HZ, RATE_HZ), channels=2)
-    assert runner.step_s == chunk_seconds(bundle) == pytest.approx(4 * 32 / RATE_HZ)
+    assert runner.step_s == bundle.spec.step_s == pytest.approx(4 * 32 / RATE_HZ)
     for repeat in range(300):
         runner.prepare(repeat)
         runner.call()
@@ -131,7 +132,7 @@ def test_a_files_sound_is_brought_to_the_models_rate(tmp_path: Path) -> None:
     tone = np.sin(2.0 * np.pi * 1_000.0 * np.arange(44_100) / 44_100)
     path = tmp_path / "tone.wav"
     scipy.io.wavfile.write(path, 44_100, (0.5 * tone).astype(np.float32))
-    sound = decoded_sound(path, RATE_HZ)
+    sound = loudest_excerpt(path, RATE_HZ, RATE_HZ)[0]
     assert len(sound) == pytest.approx(RATE_HZ, abs=64)
     spectrum = np.abs(np.fft.rfft(sound[:RATE_HZ], RATE_HZ))
     assert int(spectrum.argmax()) == pytest.approx(1_000, abs=1)
@@ -143,7 +144,7 @@ def test_files_without_sound_are_refused(tmp_path: Path, content: bytes | None) 
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(MediaError, match=r"x\.wav"):
-        decoded_sound(path, RATE_HZ)
+        loudest_excerpt(path, RATE_HZ, RATE_HZ)
 
 
 # --- Which cases --------------------------------------------------------------------------------
@@ -151,9 +152,9 @@ def test_files_without_sound_are_refused(tmp_path: Path, content: bytes | None) 
 
 def test_unknown_names_are_refused_with_those_that_exist(bundle: Bundle) -> None:
     with pytest.raises(UsageError, match=r"no engine 'abacus'.*ort"):
-        list(cases(bundle, ("abacus",), None))
+        check_names(bundle, ("abacus",), None)
     with pytest.raises(UsageError, match="no fp4 network, only fp32"):
-        list(cases(bundle, None, ("fp4",)))
+        check_names(bundle, None, ("fp4",))
     with pytest.raises(UsageError, match=r"no peer 'nobody'.*htdemucs"):
         bench(bundle, engines=("ort",), peers=("nobody",), repeats=1)
     for numbers in ({"repeats": 0}, {"warm_up": -1}, {"threads": 0}):

@@ -171,6 +171,17 @@ def test_a_missing_package_names_the_extra(
     assert capsys.readouterr().err == f"semmix-rt: error: {sentence}\n"
 
 
+@pytest.mark.parametrize(
+    ("command", "module", "extra"),
+    [("verify", "torch", "export"), ("train", "torch", "train"), ("build", "cuda", "tensorrt-rtx")],
+)
+def test_the_extra_is_the_one_that_serves_the_command(
+    command: str, module: str, extra: str
+) -> None:
+    error = root._missing_module(ModuleNotFoundError(name=module), "this command", command)
+    assert f"needs {module}: pip install 'semmix-rt[{extra}]'" in str(error)
+
+
 @pytest.mark.usefixtures("fake")
 def test_foreign_commands_are_listed_with_their_own_help(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

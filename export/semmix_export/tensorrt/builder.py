@@ -10,16 +10,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from semmix_rt.engines.inputs import Graph, graph_shapes
 from semmix_rt.engines.trt.cuda import Cuda
 from semmix_rt.engines.trt.library import LIBRARIES, Library, load
-from semmix_rt.engines.trt.plans import (
-    Graph,
-    PlanFolder,
-    PlanKey,
-    StoredPlan,
-    graph_shapes,
-    target_name,
-)
+from semmix_rt.engines.trt.plans import PlanFolder, PlanKey, StoredPlan, target_name
 
 from semmix.bundle import Bundle
 from semmix.errors import UsageError

@@ -73,7 +73,7 @@ def command(
     from semmix.bundle import Bundle
     from semmix_export.tensorrt.builder import build
 
-    model = Bundle.default() if bundle is None else Bundle.load(bundle)
+    model = Bundle.default() if bundle is None else Bundle.find(bundle)
     with Console(stderr=True).status("Compiling") as status:
         built = build(
             model,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from semmix_rt.engines.inputs import Shapes
 from semmix_rt.engines.trt.library import Journal, Library, journal, load
-from semmix_rt.engines.trt.plans import Shapes
 
 from semmix.errors import EngineError
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from semmix.bundle import Bundle
@@ -34,29 +34,15 @@ class Case:
         return f"{self.engine} {self.precision} {self.chunk_s:.2f} s"
 
 
-def chunk_seconds(bundle: Bundle) -> float:
-    """Seconds by which one call of the bundle's network moves a stream on."""
-    spec = bundle.window_spec
-    if spec is not None:
-        return spec.stride_samples / spec.audio.sample_rate_hz
-    stream = bundle.spec
-    return stream.chunk.kept_frames * stream.stft.hop_samples / stream.audio.sample_rate_hz
-
-
 def known_engines(bundle: Bundle) -> tuple[str, ...]:
     """Names of the engines for this kind of network, on whatever machine."""
     return engine_names() if bundle.window_spec is None else window_engine_names()
 
 
-def cases(
+def check_names(
     bundle: Bundle, engines: Sequence[str] | None, precisions: Sequence[str] | None
-) -> Iterator[Case]:
-    """Combinations to try on one bundle.
-
-    Args:
-        bundle: at one chunk length.
-        engines: names, None for all there are.
-        precisions: of those the bundle holds, None for all.
+) -> None:
+    """Refuse names that mean nothing for a bundle.
 
     Raises:
         UsageError: no such engine or precision.
@@ -72,9 +58,19 @@ def cases(
                 f"{', '.join(bundle.precisions)}: choose one of these, or add it with "
                 "`semmix-rt calibrate`"
             )
-    for name in engines or known:
-        for precision in precisions or bundle.precisions:
-            yield Case(name, precision, chunk_seconds(bundle))
+
+
+def cases(bundle: Bundle, engines: Sequence[str], precisions: Sequence[str]) -> list[Case]:
+    """Combinations to try on one bundle, at its chunk length."""
+    step_s = bundle.manifest.spec.step_s
+    return [Case(name, precision, step_s) for name in engines for precision in precisions]
+
+
+def not_held(bundle: Bundle, case: Case) -> str | None:
+    """Why a case cannot be timed on this bundle, None where it can."""
+    if case.precision in bundle.precisions:
+        return None
+    return "only fp32 is exported for other chunk lengths: calibrate a bundle that has them"
 
 
 def not_worth_timing(case: Case) -> str | None:

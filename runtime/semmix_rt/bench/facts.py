@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from importlib.metadata import PackageNotFoundError, distribution
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from semmix.bundle import Bundle
-from semmix_rt.environment import cpu
+from semmix_rt.environment import cpu, installed
 from semmix_rt.report import tool_versions
 
 _NEEDS = {
@@ -26,7 +27,7 @@ def machine(threads: int) -> dict[str, Any]:
         "threads": threads,
         "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "tool": tool_versions(),
-        "versions": _versions(),
+        "versions": installed(tuple(chain.from_iterable(_NEEDS.values()))),
     }
 
 
@@ -54,14 +55,3 @@ def _package_bytes(name: str) -> int | None:
         if path.is_file():
             total += path.stat().st_size
     return total
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for names in _NEEDS.values():
-        for name in names:
-            try:
-                found[name] = distribution(name).version
-            except PackageNotFoundError:
-                continue
-    return found

@@ -14,14 +14,22 @@ from numpy.typing import NDArray
 from semmix.bundle import Bundle
 from semmix.errors import SemMixError, UsageError
 from semmix.metrics.agreement import snr_db
-from semmix_rt.bench.cases import Case, cases, chunk_seconds, not_worth_timing
+from semmix_rt.bench.cases import (
+    Case,
+    cases,
+    check_names,
+    known_engines,
+    not_held,
+    not_worth_timing,
+)
 from semmix_rt.bench.facts import graph_bytes, install_mb, machine
 from semmix_rt.bench.measure import interleaved
 from semmix_rt.bench.memory import peak_memory_mb
 from semmix_rt.bench.opening import open_case
 from semmix_rt.bench.result import BenchResult, CaseResult, Extra, Latency, Skipped
 from semmix_rt.bench.runners import Runner, TransformRunner, stream_or_window
-from semmix_rt.bench.sound import decoded_sound, seeded_sound
+from semmix_rt.bench.sound import seeded_sound
+from semmix_rt.media.excerpt import loudest_excerpt
 
 Float32 = NDArray[np.float32]
 
@@ -30,6 +38,7 @@ PEER_GROUP = "semmix_rt.bench_peers"
 TRANSFORM = "STFT pair, stereo"
 _REFERENCE = "torch"
 _SOUND_S = 30.0
+_SAME_LENGTH_S = 0.005
 _SILENT: Callable[[str, int, int], None] = lambda stage, done, total: None  # noqa: E731
 
 
@@ -55,7 +64,7 @@ def bench(
         precisions: of those the bundle holds; None for all.
         chunk_s: chunk lengths to export the network at; none for the bundle's own.
         peers: other programs to time on the same sound, see `peer_names`.
-        media: a file whose sound is heard; seeded noise without one.
+        media: a file whose loudest half minute is heard; seeded noise without one.
         threads: CPU threads of every engine.
         repeats, warm_up: timed calls of each case, and calls before them.
         memory: also measure each case's peak memory in a process of its own.
@@ -67,6 +76,7 @@ def bench(
     """
     if repeats < 1 or warm_up < 0 or threads < 1:
         raise UsageError("ask for at least 1 repeat, 0 warm-up calls and 1 thread")
+    check_names(bundle, engines, precisions)
     facts = machine(threads)
     with tempfile.TemporaryDirectory(prefix="semmix-bench-") as folder:
         bundles = _at_chunk_lengths(bundle, chunk_s, Path(folder), on_progress)
@@ -74,8 +84,18 @@ def bench(
         if media is None:
             sound = seeded_sound(round(_SOUND_S * rate_hz), rate_hz)
         else:
-            sound = decoded_sound(media, rate_hz)
-        opened, skipped = _open_all(bundles, sound, engines, precisions, threads, on_progress)
+            sound = loudest_excerpt(media, rate_hz, round(_SOUND_S * rate_hz))[0]
+        wanted = [
+            (at_length, case)
+            for at_length in bundles
+            for case in cases(
+                bundle=at_length,
+                engines=engines or known_engines(bundle),
+                precisions=precisions or bundle.precisions,
+            )
+        ]
+        named = bool(engines) and (bool(precisions) or len(bundle.precisions) == 1)
+        opened, skipped = _open_all(wanted, sound, named, threads, on_progress)
         if not opened:
             raise UsageError(
                 "nothing to time: " + "; ".join(f"{s.case.label}: {s.why}" for s in skipped)
@@ -126,16 +146,16 @@ def _at_chunk_lengths(
     """The bundle at each chunk length; its own needs no export."""
     if not chunk_s:
         return [bundle]
-    found = []
+    found, own_s = [], bundle.manifest.spec.step_s
     for i, seconds in enumerate(chunk_s):
         on_progress("Exporting", i, len(chunk_s))
-        if abs(seconds - chunk_seconds(bundle)) < 0.005:
+        if abs(seconds - own_s) < _SAME_LENGTH_S:
             found.append(bundle)
             continue
         rechunk = {entry.name: entry for entry in entry_points(group=RECHUNK_GROUP)}.get("export")
         if rechunk is None:
             raise UsageError(
-                f"the model is exported for chunks of {chunk_seconds(bundle):.2f} s, and another "
+                f"the model is exported for chunks of {own_s:.2f} s, and another "
                 "length needs the export room: install semmix-rt again"
             )
         found.append(rechunk.load()(bundle, seconds, folder / f"chunk{i}"))
@@ -143,25 +163,18 @@ def _at_chunk_lengths(
 
 
 def _open_all(
-    bundles: Sequence[Bundle],
+    wanted: Sequence[tuple[Bundle, Case]],
     sound: Float32,
-    engines: Sequence[str] | None,
-    precisions: Sequence[str] | None,
+    named: bool,
     threads: int,
     on_progress: Callable[[str, int, int], None],
 ) -> tuple[list[_Opened], list[Skipped]]:
-    """Runners of all cases that start; one that was named and does not is an error."""
+    """Runners of all cases that start; where they were named, one that does not is an error."""
     opened: list[_Opened] = []
     skipped: list[Skipped] = []
-    wanted = [
-        (bundle, case)
-        for bundle in bundles
-        for case in cases(bundle, engines, _held(precisions, bundle))
-    ]
     for i, (bundle, case) in enumerate(wanted):
         on_progress("Opening", i, len(wanted))
-        named = bool(engines) and (bool(precisions) or len(bundle.precisions) == 1)
-        why = None if named else not_worth_timing(case)
+        why = not_held(bundle, case) or (None if named else not_worth_timing(case))
         if why is None:
             try:
                 engine = open_case(bundle, case, threads)
@@ -173,13 +186,6 @@ def _open_all(
                 why = str(exc)
         skipped.append(Skipped(case, why))
     return opened, skipped
-
-
-def _held(precisions: Sequence[str] | None, bundle: Bundle) -> Sequence[str] | None:
-    """A re-exported bundle holds fp32 alone."""
-    if precisions is None:
-        return None
-    return [p for p in precisions if p in bundle.precisions] or precisions
 
 
 def _open_peer(name: str, sound: Float32, rate_hz: int, threads: int) -> Runner:

@@ -48,7 +48,7 @@ class StreamRunner:
 
     def __init__(self, engine: Engine, sound: Float32) -> None:
         spec = engine.spec
-        self.step_s = spec.chunk.kept_frames * spec.stft.hop_samples / spec.audio.sample_rate_hz
+        self.step_s = spec.step_s
         self._engine = engine
         self._chunks = _chunks_of_magnitudes(sound, spec)
         cues = np.random.default_rng(0).standard_normal(
@@ -84,7 +84,7 @@ class WindowRunner:
 
     def __init__(self, engine: WindowEngine, sound: Float32) -> None:
         spec = engine.spec
-        self.step_s = spec.stride_samples / spec.audio.sample_rate_hz
+        self.step_s = spec.step_s
         self._engine, self._spec = engine, spec
         self._sound = np.resize(sound, max(len(sound), spec.window_samples))
         self._tokens = None
@@ -121,7 +121,7 @@ class TransformRunner:
 
     def __init__(self, spec: ModelSpec, sound: Float32, channels: int) -> None:
         samples = spec.chunk.kept_frames * spec.stft.hop_samples
-        self.step_s = samples / spec.audio.sample_rate_hz
+        self.step_s = spec.step_s
         self._spec, self._samples, self._channels = spec, samples, channels
         self._sound = np.resize(sound, max(len(sound), samples))
         self._forward = StftStream(spec.stft, channels)

@@ -118,7 +118,7 @@ def command(
             raise UsageError(f"{path.parent} is not a folder: create it first")
     if plot_path is not None:
         require_matplotlib()
-    model = Bundle.default() if bundle == "edge" else Bundle.load(bundle)
+    model = Bundle.find(bundle)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:

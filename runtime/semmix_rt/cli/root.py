@@ -59,6 +59,8 @@ _EXTRAS = {
     "tensorrt_rtx": "tensorrt-rtx",
     "cuda": "tensorrt-rtx",
 }
+# Of what `train` brings, these commands need no more than `export` brings.
+_SERVED_BY_EXPORT = ("export", "import", "verify", "inspect", "calibrate", "build")
 
 
 class LazyGroup(click.Group):
@@ -82,7 +84,7 @@ class LazyGroup(click.Group):
         try:
             command: click.Command = entry.load()
         except ModuleNotFoundError as exc:
-            raise _missing_module(exc, f"{PROGRAM} {cmd_name}") from exc
+            raise _missing_module(exc, f"{PROGRAM} {cmd_name}", cmd_name) from exc
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -144,7 +146,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SemMixError as exc:
         return _fail(str(exc), exc.exit_code, debug)
     except ModuleNotFoundError as exc:
-        error = _missing_module(exc, "this command")
+        command = next((arg for arg in args if not arg.startswith("-")), "")
+        error = _missing_module(exc, "this command", command)
         return _fail(str(error), error.exit_code, debug)
     except Exception as exc:
         reason = str(exc).strip().splitlines()
@@ -165,9 +168,11 @@ def _take_debug(args: list[str]) -> tuple[list[str], bool]:
     return rest, wanted or len(rest) < len(args)
 
 
-def _missing_module(exc: ModuleNotFoundError, who: str) -> SemMixError:
+def _missing_module(exc: ModuleNotFoundError, who: str, command: str) -> SemMixError:
     name = (exc.name or "").partition(".")[0]
     extra = _EXTRAS.get(name)
+    if extra == "train" and command in _SERVED_BY_EXPORT:
+        extra = "export"
     if extra is not None:
         return UsageError(f"{who} needs {name}: pip install 'semmix-rt[{extra}]'")
     return SemMixError(f"{who} needs the module {exc.name}: install semmix-rt again")

@@ -21,6 +21,7 @@ from semmix.atomic import write_atomically
 from semmix.cues.sheet import MAX_FILE_BYTES, dump_sheet, parse_sheet
 from semmix.cues.types import CueSheet
 from semmix.errors import CueSheetError
+from semmix_rt.user_cache import FOLDER_VARIABLE, user_cache
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,7 +29,6 @@ CACHE_VERSION = 1
 """Part of every key: raise it when sampling or the meaning of an entry changes."""
 
 DEFAULT_LIMIT_BYTES = 256 * 2**20
-FOLDER_VARIABLE = "SEMMIX_CACHE_DIR"
 
 _MAX_EMBEDDING_BYTES = 64 * 2**20
 _OWN_NAME = re.compile(r"[0-9a-f]{32}(\.[0-9a-f]{16})?\.(json|npy)")
@@ -36,12 +36,7 @@ _OWN_NAME = re.compile(r"[0-9a-f]{32}(\.[0-9a-f]{16})?\.(json|npy)")
 
 def cache_folder() -> Path:
     """Where cues are kept: `$SEMMIX_CACHE_DIR/cues`, else the user's cache folder."""
-    chosen = os.environ.get(FOLDER_VARIABLE)
-    if chosen:
-        return Path(chosen) / "cues"
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("semmix-rt", appauthor=False)) / "cues"
+    return user_cache("cues")
 
 
 def cue_key(picture_hash: str, extractor: str, parameters: object) -> str:

@@ -16,8 +16,9 @@ import onnxruntime as ort
 
 from semmix.bundle import Bundle
 from semmix.errors import EngineError, EngineMismatchError, ProviderError
-from semmix.specs import ModelSpec
+from semmix.specs import ModelSpec, Spec
 from semmix_rt.engines.base import Float32, State
+from semmix_rt.engines.inputs import Graph, chunk_inputs, graph_shapes
 
 _LOG_ERRORS_ONLY = 3
 # A folder cannot lie inside a file.
@@ -59,9 +60,11 @@ class OrtEngine:
         self._highlighter = open_session(
             bundle.highlighter_graph(precision), self.provider, threads, precision
         )
-        inputs, outputs = _context_axes(self.spec)
-        check_graph(self._context, inputs, outputs, f"the context graph of {bundle.path}")
-        inputs, outputs = _highlighter_axes(self.spec)
+        spec = self.spec
+        tokens: dict[str, Axes] = {"tokens": (None, len(spec.cue_types), spec.token_dim)}
+        inputs = graph_axes(spec, "context")
+        check_graph(self._context, inputs, tokens, f"the context graph of {bundle.path}")
+        inputs, outputs = graph_axes(spec, "highlighter"), _highlighter_outputs(spec)
         check_graph(self._highlighter, inputs, outputs, f"the mask graph of {bundle.path}")
         self._output_names = list(outputs)
 
@@ -78,7 +81,7 @@ class OrtEngine:
             EngineError: ONNX Runtime fails.
         """
         spec = self.spec
-        axes = (embeddings.shape[0], len(spec.cue_types), spec.embedding_dim)
+        axes = graph_shapes(spec, "context", embeddings.shape[0])["embeddings"]
         feeds = {"embeddings": feed("embeddings", embeddings, axes)}
         tokens: Float32 = run_graph(self._context, ["tokens"], feeds)[0]
         return tokens
@@ -110,21 +113,9 @@ class OrtEngine:
         Raises:
             EngineMismatchError: an array has another shape than the spec says.
         """
-        spec, batch = self.spec, spectrum.shape[0]
-        cues, frames = len(spec.cue_types), spec.chunk.kept_frames
-        if len(state) != len(spec.state):
-            raise EngineMismatchError(
-                f"the engine got {len(state)} state tensors and needs {len(spec.state)}: "
-                "start from initial_state() and feed back what run() returned"
-            )
-        found = {
-            "spectrum": feed("spectrum", spectrum, (batch, frames, spec.stft.bins)),
-            "tokens": feed("tokens", tokens, (batch, spec.max_segments, cues, spec.token_dim)),
-            "weights": feed("weights", weights, (batch, frames, spec.max_segments)),
-        }
-        for known, array in zip(spec.state, state, strict=True):
-            found[known.name] = feed(known.name, array, (batch, *known.shape))
-        return found
+        inputs = chunk_inputs(self.spec, spectrum, tokens, weights, state)
+        shapes = graph_shapes(self.spec, "highlighter", spectrum.shape[0])
+        return {name: feed(name, array, shapes[name]) for name, array in inputs.items()}
 
 
 class OrtCudaEngine(OrtEngine):
@@ -142,13 +133,14 @@ class OrtTensorrtEngine(OrtEngine):
 
 
 def open_session(
-    model: bytes, provider: str, threads: int, precision: str = "fp32"
+    model: bytes, provider: str, threads: int, precision: str = "fp32", *, exact: bool = False
 ) -> ort.InferenceSession:
     """A session over ONNX bytes that runs on `provider` and nothing else.
 
     A GPU provider may leave single operators to the CPU, as ONNX Runtime always does. Graphs of
     the precision `int8` are bound for TensorRT: elsewhere their Q/DQ pairs are computed as they
-    stand, since ONNX Runtime's own kernels for them overflow 16 bits on CPUs without VNNI.
+    stand, since ONNX Runtime's own kernels for them overflow 16 bits on CPUs without VNNI. So are
+    they where `exact` is set, and nothing else is fused or rewritten either.
 
     Raises:
         ProviderError: the provider is not built in, or does not start on this machine.
@@ -160,7 +152,9 @@ def open_session(
         )
     providers = [provider] if provider == _CPU else [provider, _CPU]
     options = session_options(threads)
-    if precision == "int8":
+    if exact:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if exact or precision == "int8":
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:
         # enable_fallback=0: the wrapper would print to stdout and go on with the CPU.
@@ -204,28 +198,17 @@ def _provider_failed(provider: str, reason: str) -> ProviderError:
     )
 
 
-def _context_axes(spec: ModelSpec) -> tuple[dict[str, Axes], dict[str, Axes]]:
-    """Inputs and outputs the context graph must have."""
-    cues = len(spec.cue_types)
-    return (
-        {"embeddings": (None, cues, spec.embedding_dim)},
-        {"tokens": (None, cues, spec.token_dim)},
-    )
+def graph_axes(spec: Spec, graph: Graph) -> dict[str, Axes]:
+    """Inputs a graph must have, whose first axis is the batch where it knows one."""
+    batched = isinstance(spec, ModelSpec) or graph == "highlighter"
+    shapes = graph_shapes(spec, graph)
+    return {name: (None, *axes[1:]) if batched else axes for name, axes in shapes.items()}
 
 
-def _highlighter_axes(spec: ModelSpec) -> tuple[dict[str, Axes], dict[str, Axes]]:
-    """Inputs and outputs the mask graph must have, in the order of the results."""
-    frames, bins, cues = spec.chunk.kept_frames, spec.stft.bins, len(spec.cue_types)
-    inputs: dict[str, Axes] = {
-        "spectrum": (None, frames, bins),
-        "tokens": (None, spec.max_segments, cues, spec.token_dim),
-        "weights": (None, frames, spec.max_segments),
-    }
-    outputs: dict[str, Axes] = {"mask": (None, frames, bins)}
-    for state in spec.state:
-        inputs[state.name] = (None, *state.shape)
-        outputs[f"next_{state.name}"] = (None, *state.shape)
-    return inputs, outputs
+def _highlighter_outputs(spec: ModelSpec) -> dict[str, Axes]:
+    """Outputs the mask graph must have, in the order of the results."""
+    outputs: dict[str, Axes] = {"mask": (None, spec.chunk.kept_frames, spec.stft.bins)}
+    return outputs | {f"next_{state.name}": (None, *state.shape) for state in spec.state}
 
 
 def check_graph(

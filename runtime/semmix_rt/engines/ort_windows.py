@@ -6,7 +6,8 @@ from semmix.bundle import Bundle
 from semmix.errors import EngineMismatchError
 from semmix.specs import WindowSpec
 from semmix_rt.engines.base import Float32
-from semmix_rt.engines.ort import Axes, check_graph, feed, open_session, run_graph
+from semmix_rt.engines.inputs import graph_shapes, window_inputs
+from semmix_rt.engines.ort import Axes, check_graph, feed, graph_axes, open_session, run_graph
 
 _PROVIDER = "CPUExecutionProvider"
 
@@ -48,12 +49,16 @@ class OrtWindowEngine:
             self._context = open_session(context, _PROVIDER, threads)
             check_graph(
                 self._context,
-                {"context": (spec.context_vectors, spec.context_dim)},
+                graph_axes(spec, "context"),
                 {"tokens": (1, spec.context_vectors, spec.token_dim)},
                 f"the context graph of {where}",
             )
         self._highlighter = open_session(highlighter, _PROVIDER, threads, precision)
-        inputs, outputs = _highlighter_axes(spec)
+        inputs = graph_axes(spec, "highlighter")
+        outputs: dict[str, Axes] = {
+            "mask": (None, spec.bins, spec.frames),
+            "wave": (None, spec.window_samples),
+        }
         check_graph(self._highlighter, inputs, outputs, f"the mask graph of {where}")
 
     @classmethod
@@ -94,33 +99,8 @@ class OrtWindowEngine:
             EngineMismatchError: an array has another shape than the spec says.
             EngineError: ONNX Runtime fails.
         """
-        spec, batch = self.spec, magnitude.shape[0]
-        feeds = {
-            "magnitude": feed("magnitude", magnitude, (batch, spec.bins, spec.frames)),
-            "waveform": feed("waveform", waveform, (batch, spec.window_samples)),
-        }
-        if (tokens is None) != (spec.context == "none"):
-            raise EngineMismatchError(
-                f"the model {spec.name!r} takes {'no' if tokens is not None else 'its'} context "
-                "tokens: give what encode_context makes, or none to a model without context"
-            )
-        if tokens is not None:
-            axes = (batch, spec.context_vectors, spec.token_dim)
-            feeds["tokens"] = feed("tokens", tokens, axes)
+        inputs = window_inputs(self.spec, magnitude, waveform, tokens)
+        shapes = graph_shapes(self.spec, "highlighter", magnitude.shape[0])
+        feeds = {name: feed(name, array, shapes[name]) for name, array in inputs.items()}
         mask, wave = run_graph(self._highlighter, ["mask", "wave"], feeds)
         return mask, wave
-
-
-def _highlighter_axes(spec: WindowSpec) -> tuple[dict[str, Axes], dict[str, Axes]]:
-    """Inputs and outputs the mask graph must have."""
-    inputs: dict[str, Axes] = {
-        "magnitude": (None, spec.bins, spec.frames),
-        "waveform": (None, spec.window_samples),
-    }
-    outputs: dict[str, Axes] = {
-        "mask": (None, spec.bins, spec.frames),
-        "wave": (None, spec.window_samples),
-    }
-    if spec.context != "none":
-        inputs["tokens"] = (None, spec.context_vectors, spec.token_dim)
-    return inputs, outputs

@@ -9,6 +9,7 @@ import numpy as np
 from semmix.bundle import Bundle
 from semmix.errors import EngineMismatchError
 from semmix_rt.engines.base import Float32, State
+from semmix_rt.engines.inputs import chunk_inputs, window_inputs
 from semmix_rt.engines.trt.library import LIBRARIES
 from semmix_rt.engines.trt.opening import Opener
 
@@ -68,15 +69,9 @@ class TensorrtEngine:
             EngineMismatchError: an array has another shape than the spec says.
             EngineError: the GPU fails.
         """
-        names = [tensor.name for tensor in self.spec.state]
-        if len(state) != len(names):
-            raise EngineMismatchError(
-                f"the engine got {len(state)} state tensors and needs {len(names)}: "
-                "start from initial_state() and feed back what run() returned"
-            )
-        feeds = {"spectrum": spectrum, "tokens": tokens, "weights": weights}
-        results = self._highlighter.run(feeds | dict(zip(names, state, strict=True)))
-        return results["mask"], tuple(results[f"next_{name}"] for name in names)
+        inputs = chunk_inputs(self.spec, spectrum, tokens, weights, state)
+        results = self._highlighter.run(inputs)
+        return results["mask"], tuple(results[f"next_{known.name}"] for known in self.spec.state)
 
 
 class TensorrtRtxEngine(TensorrtEngine):
@@ -137,16 +132,9 @@ class TensorrtWindowEngine:
             EngineMismatchError: an array has another shape than the spec says.
             EngineError: the GPU fails.
         """
-        if (tokens is None) != (self.spec.context == "none"):
-            raise EngineMismatchError(
-                f"the model {self.spec.name!r} takes {'no' if tokens is not None else 'its'} "
-                "context tokens: give what encode_context makes, or none to a model without context"
-            )
-        feeds = {"magnitude": magnitude, "waveform": waveform}
-        if tokens is not None:
-            feeds["tokens"] = tokens
+        inputs = window_inputs(self.spec, magnitude, waveform, tokens)
         rows = [
-            self._highlighter.run({name: array[i : i + 1] for name, array in feeds.items()})
+            self._highlighter.run({name: array[i : i + 1] for name, array in inputs.items()})
             for i in range(magnitude.shape[0])
         ]
         return (

@@ -7,9 +7,10 @@ from functools import partial
 
 from semmix.bundle import Bundle
 from semmix.errors import EngineMismatchError
+from semmix_rt.engines.inputs import Graph, graph_shapes
 from semmix_rt.engines.trt.cuda import Cuda, CudaRuntime
 from semmix_rt.engines.trt.library import Library, load
-from semmix_rt.engines.trt.plans import Graph, PlanFolder, PlanKey, graph_shapes, target_name
+from semmix_rt.engines.trt.plans import PlanFolder, PlanKey, target_name
 from semmix_rt.engines.trt.runner import GraphRunner, GuardedRunner, deserialise
 
 

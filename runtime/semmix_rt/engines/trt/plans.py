@@ -14,14 +14,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import semmix
 from semmix.atomic import write_atomically
 from semmix.errors import EngineError, EngineMismatchError
-from semmix.specs import ModelSpec, Spec
+from semmix_rt.engines.inputs import Graph, Shapes
 from semmix_rt.engines.trt.cuda import Gpu
 from semmix_rt.engines.trt.library import Library
+from semmix_rt.user_cache import user_cache
 
 FORMAT = 1
 """Version of keys and sidecars: raise it when either, or how networks are compiled, changes."""
@@ -30,11 +31,7 @@ FLAGS = ("strongly-typed", "no-tf32", "detailed-profiling")
 """How networks are compiled. TF32 would round float32 products to ten bits unasked."""
 
 FOLDER_VARIABLE = "SEMMIX_ENGINES_DIR"
-_CACHE_VARIABLE = "SEMMIX_CACHE_DIR"
 _MAX_SIDECAR_BYTES = 64 << 20
-
-Graph = Literal["context", "highlighter"]
-Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,29 +87,6 @@ class StoredPlan:
     sidecar: Mapping[str, Any]
 
 
-def graph_shapes(spec: Spec, graph: Graph) -> Shapes:
-    """Shapes of a graph's inputs: one stream, one segment of cues."""
-    if isinstance(spec, ModelSpec):
-        cues, frames = len(spec.cue_types), spec.chunk.kept_frames
-        if graph == "context":
-            return {"embeddings": (1, cues, spec.embedding_dim)}
-        return {
-            "spectrum": (1, frames, spec.stft.bins),
-            "tokens": (1, spec.max_segments, cues, spec.token_dim),
-            "weights": (1, frames, spec.max_segments),
-            **{state.name: (1, *state.shape) for state in spec.state},
-        }
-    if graph == "context":
-        return {"context": (spec.context_vectors, spec.context_dim)}
-    shapes: Shapes = {
-        "magnitude": (1, spec.bins, spec.frames),
-        "waveform": (1, spec.window_samples),
-    }
-    if spec.context != "none":
-        shapes["tokens"] = (1, spec.context_vectors, spec.token_dim)
-    return shapes
-
-
 def target_name(library: Library, gpu: Gpu) -> str:
     """What a plan for a GPU is called: TensorRT's are bound to its model, the others are not."""
     return f"{gpu.capability} {gpu.name}" if library.name == "tensorrt" else gpu.capability
@@ -123,12 +97,7 @@ def plans_folder() -> Path:
     chosen = os.environ.get(FOLDER_VARIABLE)
     if chosen:
         return Path(chosen)
-    shared = os.environ.get(_CACHE_VARIABLE)
-    if shared:
-        return Path(shared) / "engines"
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("semmix-rt", appauthor=False)) / "engines"
+    return user_cache("engines")
 
 
 class PlanFolder:

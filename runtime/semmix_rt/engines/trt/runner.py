@@ -12,9 +12,9 @@ import numpy as np
 
 from semmix.errors import EngineError, EngineMismatchError
 from semmix_rt.engines.base import Float32
+from semmix_rt.engines.inputs import Shapes
 from semmix_rt.engines.trt.cuda import Bytes, CudaRuntime
 from semmix_rt.engines.trt.library import Library, journal, load
-from semmix_rt.engines.trt.plans import Shapes
 
 _LOG = logging.getLogger(__name__)
 _ITEM_BYTES = 4
