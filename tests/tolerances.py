@@ -191,3 +191,10 @@ that fall to the other side of a step; a quantisation itself moves values by 6e-
 
 INT8_CLIPS_DB = 15.0
 """SNR of an INT8 network on one clip against another: quiet passages are nearer to a step."""
+
+CODEC_POWER_REL = 0.3
+"""Power of low noise after a lossy codec at its lowest rate: Opus lets a quarter of it go."""
+
+CODEC_ERROR = (1e-4, 0.25)
+"""Power of what a lossy codec changes in low noise, as a share of it: 0.1 % at the best of our
+rates, 13 % at the poorest; out of place by a sample or two it would be more."""

@@ -8,7 +8,8 @@
 
 The mask is the sum over speech, music and effects of each one's share in a bin times its gain in
 the moment. A gain is what the cues ask for (`balance`) less what the sound has already: guessed
-from the latent frames, which hear ahead, and measured on the shares of what has left. Shares and
+from the latent frames, which hear ahead, and measured on the shares of what has left; all gains shrink
+together where the measure says that the mix needs no mending. Shares and
 gains are known in training, and learning them apart is what makes hours suffice.
 
 Nothing is normalised over time, and every tensor that carries the past is an explicit state, so
@@ -275,10 +276,12 @@ class EdgeSemMix(nn.Module):
             x = x * self.drop(x.new_ones(1, batch, 1, c.channels))
         shares = self.head(x)
         levels: tuple[Tensor, ...] = ()
+        need = wanted.new_ones(())
         if self.metered_gain is not None:
-            correction, levels = self.metered_gain(spectrum, shares, wanted, had, *state[-2:])
+            metered = self.metered_gain(spectrum, shares, wanted, had, *state[-2:])
+            correction, need, levels = metered
             had = had + correction
-        gains = self.max_nepers * torch.tanh((wanted + had) / self.max_nepers)
+        gains = need * self.max_nepers * torch.tanh((wanted + had) / self.max_nepers)
         linear = torch.exp(gains).repeat_interleave(c.stride, 1)
         mask = (shares * linear.transpose(1, 2).unsqueeze(-1)).sum(1)
         next_state = (*(m.transpose(0, 1) for m in after), *next_caches, *levels)

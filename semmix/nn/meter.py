@@ -1,8 +1,9 @@
-"""How loud each source has been so far, read off its share of the sound that has left.
+"""How loud each source has been so far, beside what was asked for, read off its share of the sound.
 
 The gain a mix needs is what the cues ask for less what is there. Latent frames only guess what is
-there; shares, once computed, can be measured. The meter keeps leaky sums, so that a programme's
-past fades over tens of seconds and a chunk of any length gives the same as the whole.
+there; shares, once computed, can be measured. Cues change at cuts and a spoiled balance does not,
+so each moment is measured relative to what its own cues ask for. The meter keeps leaky sums: a
+programme's past fades over tens of seconds and a chunk of any length gives the same as the whole.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from semmix.specs import StftSpec
 
 _QUIET = 3e-4
 """Amplitude of about -70 LUFS, where BS.1770 stops to count."""
+_MOST_NEPERS = 4.6
+"""40 dB: what is asked for beyond it counts as that much, lest a power overflow."""
+_NEED_AT_FIRST = 4.0
+"""A new network mends all of what it hears: the need starts at 98 %."""
 
 
 class LevelMeter(nn.Module):
-    """Leaky K-weighted levels of sources.
+    """Leaky K-weighted levels of sources, relative to what is asked for.
 
     Two levels stand for integrated loudness, whose gates are no smooth function: the mean power,
     and the mean power weighted by amplitude, which pauses hardly lower.
@@ -59,20 +64,24 @@ class LevelMeter(nn.Module):
         """Numbers that a step is told in, and that the meter remembers."""
         return 2 * self.sources + 1
 
-    def forward(self, spectrum: Tensor, shares: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, spectrum: Tensor, shares: Tensor, wanted: Tensor, past: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Measure a chunk.
 
         Args:
             spectrum: scaled magnitudes `[B, T, F]`.
             shares: share of each source in them `[B, S, T, F]`.
+            wanted: level asked for, in nepers above the programme's `[B, T / stride, S]`.
             past: sums so far `[B, 2 S + 1]`, zeros at the start.
 
         Returns:
             levels `[B, T / stride, 2 S + 1]`: mean and amplitude-weighted level of each source up
-            to and with the step, in nepers above the programme's level, and the logarithm of
-            the seconds heard; and the next sums.
+            to and with the step, in nepers above what was asked for, and the logarithm of the
+            seconds heard; and the next sums.
         """
-        amplitude = self._amplitude(shares * spectrum.unsqueeze(1))
+        asked = torch.exp(-wanted.clamp(-_MOST_NEPERS, _MOST_NEPERS))
+        amplitude = asked * self._amplitude(shares * spectrum.unsqueeze(1))
         mix = self._amplitude(spectrum.unsqueeze(1))
         heard = mix / (mix + _QUIET) * self.step_s
         now = torch.cat((amplitude.square() * self.step_s, amplitude * self.step_s, heard), 2)
@@ -106,6 +115,9 @@ class LevelMeter(nn.Module):
 class MeteredGain(nn.Module):
     """Correct gains, guessed from the latent frames, by what the meter reads.
 
+    It also says whether the mix needs mending at all: sources that are all close to where they
+    should be are evidence for a good mix that no source gives alone.
+
     Args:
         meter: over all sources.
         hidden: width of the layer between.
@@ -116,9 +128,11 @@ class MeteredGain(nn.Module):
         self.meter = meter
         self.enter = nn.Linear(meter.values + 2 * meter.sources, hidden)
         self.leave = nn.Linear(hidden, meter.sources)
-        # At first the meter changes nothing: a network may be given one after training.
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        self.need = nn.Linear(hidden, 1)
+        # At first the meter changes next to nothing: a network may be given one after training.
+        for layer, bias in ((self.leave, 0.0), (self.need, _NEED_AT_FIRST)):
+            nn.init.zeros_(layer.weight)
+            nn.init.constant_(layer.bias, bias)
 
     def forward(
         self,
@@ -128,8 +142,8 @@ class MeteredGain(nn.Module):
         guessed: Tensor,
         heard: Tensor,
         sums: Tensor,
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Correction of each step's gains.
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+        """Correction of each step's gains, and the need of any.
 
         Args:
             spectrum: scaled magnitudes as they come `[B, T, F]`.
@@ -140,11 +154,13 @@ class MeteredGain(nn.Module):
             sums: the meter's.
 
         Returns:
-            nepers `[B, T / stride, S]`, and the next `heard` and `sums`.
+            nepers `[B, T / stride, S]`; the need of mending, 0 to 1, `[B, T / stride, 1]`; and
+            the next `heard` and `sums`.
         """
         frames = spectrum.shape[1]
         sound = torch.cat((heard, spectrum), 1)
         # Shares answer for what they tell apart, not for the reading that follows from them.
-        levels, sums = self.meter(sound[:, :frames], shares.detach(), sums)
+        levels, sums = self.meter(sound[:, :frames], shares.detach(), wanted, sums)
         hidden = torch.nn.functional.gelu(self.enter(torch.cat((levels, wanted, guessed), 2)))
-        return self.leave(hidden), (sound[:, frames:], sums)
+        need = torch.sigmoid(self.need(hidden))
+        return self.leave(hidden), need, (sound[:, frames:], sums)

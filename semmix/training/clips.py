@@ -90,7 +90,14 @@ class GeneratedClips:
 
     count: int | None = None
 
-    def __init__(self, stems: Path, sample_rate_hz: int, seed: int, duration_s: float) -> None:
+    def __init__(
+        self,
+        stems: Path,
+        sample_rate_hz: int,
+        seed: int,
+        duration_s: float,
+        delivered: bool = False,
+    ) -> None:
         """Look through the folder.
 
         Args:
@@ -98,6 +105,7 @@ class GeneratedClips:
             sample_rate_hz: rate of the clips.
             seed: 0 or positive.
             duration_s: length of each clip.
+            delivered: let muddy mixes come as films do: through codecs, at other rates, clipped.
 
         Raises:
             UsageError: a number is out of range.
@@ -115,7 +123,9 @@ class GeneratedClips:
         self.duration_s = duration_s
         self.seed = seed
         library = StemLibrary(stems, sample_rate_hz)
-        generator = SceneGenerator(library, seed, duration_s, drop_cues=False)
+        generator = SceneGenerator(
+            library, seed, duration_s, drop_cues=False, delivered=delivered
+        )
         # A clip is drawn again as the donor of the one before it: keep the last few.
         self._example = lru_cache(maxsize=_EXAMPLES_KEPT)(generator.example)
 

@@ -67,6 +67,12 @@ _ONE_SOURCE = "clips come from --stems or --muddymix: give one of them"
     "clip instead of 4.",
 )
 @click.option(
+    "--delivered",
+    is_flag=True,
+    help="With --stems: spoil mixes further, as delivery does, by lossy codecs, other sample rates "
+    "and clipping. Right mixes stay as they are.",
+)
+@click.option(
     "--tagger",
     type=_FILE,
     help="Also measure KLD with this audio tagger (.onnx, or .tflite with ai-edge-litert); the "
@@ -115,6 +121,7 @@ def command(
     engine: str,
     threads: int,
     ablate: bool,
+    delivered: bool,
     tagger: Path | None,
     tagger_rate: int | None,
     tagger_scores: Literal["logits", "probabilities"],
@@ -150,6 +157,8 @@ def command(
         raise UsageError(_ONE_SOURCE)
     if ib_model is not None and muddymix is None:
         raise UsageError("--ib-model compares sound with pictures: give them with --muddymix")
+    if delivered and stems is None:
+        raise UsageError("--delivered spoils generated mixes: give it with --stems")
     targets = [path for path in (json_path, csv_path, plot_path) if path is not None]
     if len({path.absolute() for path in targets}) < len(targets):
         raise UsageError("--json, --csv and --plot cannot write to one file: give each its own")
@@ -161,7 +170,7 @@ def command(
     rate_hz = bundle.spec.audio.sample_rate_hz
     source: ClipSource
     if stems is not None:
-        source = GeneratedClips(stems, rate_hz, seed, duration_s)
+        source = GeneratedClips(stems, rate_hz, seed, duration_s, delivered)
     elif muddymix is not None:
         source = MuddyMix(muddymix, rate_hz)
     else:
@@ -195,6 +204,7 @@ def command(
             "tagger": None if tagger is None else tagger.name,
             "ib_model": ib_model,
             "source": source.name,
+            "delivered": delivered,
         }
         data = {**facts, **as_dict(result)}
         _save(json_path, (json.dumps(data, indent=1) + "\n").encode())

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from semmix.cues.types import CUE_TYPES, CueType
 from semmix.dsp.loudness import integrated_loudness_lufs
 from semmix.training.degrade import PEAK_LIMIT, draw_gains_db, muddy
+from semmix.training.delivery import deliver
 from semmix.training.observations import observed_sentences
 from semmix.training.policy import SCATTER_LU, SITUATIONS, STEMS, Situation
 from semmix.training.sources import draw_effects, draw_music, draw_speech
@@ -29,7 +30,7 @@ BASE_LUFS, BASE_SPREAD_LU = -21.0, 1.0
 CUT_SHARE = 0.5
 """Share of clips with a cut to another situation."""
 CLEAN_SHARE = 0.08
-"""Share of clips that are left in balance: a good mix must stay."""
+"""Share of clips that are left in balance, in evaluations: a good mix must stay."""
 MISSING_SHARE = 0.12
 """Chance of each stem to be absent from a clip (one always stays)."""
 CUE_DROP_SHARE = 0.25
@@ -67,11 +68,13 @@ class Example:
             sum is the target.
         gains_db: what the muddy mix does to each stem `[S]`.
         shots: what the picture shows.
+        mix: the muddy mix `[N]` as it was delivered, input of the network.
     """
 
     target_stems: NDArray[np.float32]
     gains_db: NDArray[np.float64]
     shots: tuple[Shot, ...]
+    mix: NDArray[np.float32]
 
     @property
     def target(self) -> NDArray[np.float32]:
@@ -79,15 +82,9 @@ class Example:
         return np.asarray(self.target_stems.sum(axis=0, dtype=np.float32))
 
     @property
-    def mix(self) -> NDArray[np.float32]:
-        """The muddy mix `[N]`, input of the network."""
-        return np.asarray(self.mix_stems.sum(axis=0, dtype=np.float32))
-
-    @property
     def mix_stems(self) -> NDArray[np.float32]:
         """The stems as they are in the muddy mix `[S, N]`."""
-        gains = (10.0 ** (self.gains_db / 20.0)).astype(np.float32)
-        return self.target_stems * gains[:, None]
+        return _scaled(self.target_stems, self.gains_db)
 
 
 class SceneGenerator:
@@ -99,6 +96,8 @@ class SceneGenerator:
         duration_s: length of the clips.
         drop_cues: leave cues out as in training; evaluations give all of them.
         vary: vary the recordings as in training; evaluations take them as they are.
+        clean_share: share of clips that are left in balance.
+        delivered: let mixes be heard as films deliver them, see `semmix.training.delivery`.
     """
 
     def __init__(
@@ -108,12 +107,16 @@ class SceneGenerator:
         duration_s: float = 10.0,
         drop_cues: bool = True,
         vary: bool = False,
+        clean_share: float = CLEAN_SHARE,
+        delivered: bool = False,
     ) -> None:
         self.library = library
         self.seed = seed
         self.duration_s = duration_s
         self.drop_cues = drop_cues
         self.vary = vary
+        self.clean_share = clean_share
+        self.delivered = delivered
         shares = np.array([s.share for s in SITUATIONS])
         self._shares = shares / shares.sum()
 
@@ -130,11 +133,14 @@ class SceneGenerator:
         target = self._balance(stems, situations, bounds, rng)
         loudness = np.array([self._loudness(s) for s in target])
         gains_db = (
-            np.zeros(len(STEMS)) if rng.random() < CLEAN_SHARE else draw_gains_db(loudness, rng)
+            np.zeros(len(STEMS)) if rng.random() < self.clean_share else draw_gains_db(loudness, rng)
         )
-        return Example(
-            target, muddy(target, gains_db).gains_db, self._shots(situations, bounds, rng)
-        )
+        gains_db = muddy(target, gains_db).gains_db
+        mix = np.asarray(_scaled(target, gains_db).sum(axis=0, dtype=np.float32))
+        if self.delivered:
+            way = np.random.default_rng((self.seed, index, 0, 2))
+            mix = deliver(mix, self.library.sample_rate_hz, way)
+        return Example(target, gains_db, self._shots(situations, bounds, rng), mix)
 
     def scenes(self, index: int, count: int) -> list[Shot]:
         """`count` shots without sound: more cues than the examples of a step have room for."""
@@ -219,6 +225,11 @@ class SceneGenerator:
                 cues[cue_type] = None if dropped else text
             shots.append(Shot(bounds[i], bounds[i + 1], situation.name, cues))
         return tuple(shots)
+
+
+def _scaled(stems: NDArray[np.float32], gains_db: NDArray[np.float64]) -> NDArray[np.float32]:
+    gains = (10.0 ** (gains_db / 20.0)).astype(np.float32)
+    return stems * gains[:, None]
 
 
 def clip_loudness_lufs(x: NDArray[np.float32], sample_rate_hz: int) -> float:

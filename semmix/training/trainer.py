@@ -54,6 +54,8 @@ class TrainSettings:
         batch: clips in a step.
         clip_s: length of a clip.
         vary: vary the recordings, see `semmix.training.variation`.
+        clean_share: share of clips that come in balance: leaving good mixes alone is learnt too.
+        deliver: let mixes be heard as films deliver them, see `semmix.training.delivery`.
         scenes: cue sets without sound in a step: reading cues is learnt faster than hearing.
         optimizer: "adamw", or "muon" for the matrices between streams and AdamW for the rest.
         learning_rate: peak, reached after `warmup_steps`.
@@ -66,6 +68,8 @@ class TrainSettings:
     batch: int = 4
     clip_s: float = 8.0
     vary: bool = True
+    clean_share: float = 0.3
+    deliver: bool = True
     scenes: int = 24
     optimizer: str = "adamw"
     learning_rate: float = 2e-3
@@ -371,7 +375,14 @@ class _Worker:
         self.config = config
         self.encoder = TextEncoder.default()
         library = StemLibrary(stems, config.sample_rate_hz)
-        self.generator = SceneGenerator(library, settings.seed, settings.clip_s, vary=settings.vary)
+        self.generator = SceneGenerator(
+            library,
+            settings.seed,
+            settings.clip_s,
+            vary=settings.vary,
+            clean_share=settings.clean_share,
+            delivered=settings.deliver,
+        )
 
     def make(self, step: int) -> Batch:
         first = step * self.settings.batch

@@ -95,7 +95,9 @@ def example(seed: int, shots: tuple[Shot, ...], silent: int | None = None) -> Ex
     stems = 0.1 * np.random.default_rng(seed).standard_normal((3, 4_000)).astype(np.float32)
     if silent is not None:
         stems[silent] = 0.0
-    return Example(stems, np.array([-6.0, 9.0, 0.0]) + seed, shots)
+    gains_db = np.array([-6.0, 9.0, 0.0]) + seed
+    mix = (stems * 10.0 ** (gains_db[:, None] / 20.0)).sum(0).astype(np.float32)
+    return Example(stems, gains_db, shots, mix)
 
 
 def test_a_batch_holds_what_its_examples_say() -> None:

@@ -34,7 +34,8 @@ def ignore(progress: Progress) -> None:
 def make_batch(stems: Path) -> MakeBatch:
     """Batches by number, made from the generator without the trainer's workers."""
     library = StemLibrary(stems, RATE_HZ)
-    generator = SceneGenerator(library, SETTINGS.seed, SETTINGS.clip_s, vary=SETTINGS.vary)
+    chosen = {"vary": SETTINGS.vary, "delivered": SETTINGS.deliver}
+    generator = SceneGenerator(library, SETTINGS.seed, SETTINGS.clip_s, **chosen)
     spec = PRESETS["tiny"].spec()
 
     @lru_cache(maxsize=8)
