@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from semmix.nn import EdgeSemMix
 from semmix.specs import ModelSpec
+from semmix_export.edge_graph import EdgeGraph
 
 OPSET = 20
 OPSETS = (18, 23)
@@ -31,19 +32,6 @@ class _Context(nn.Module):
 
     def forward(self, embeddings: Tensor) -> Tensor:
         return self.encoder(embeddings)  # type: ignore[no-any-return]
-
-
-class _Highlighter(nn.Module):
-    """The mask network with its state as one tuple, as the exporter wants dynamic shapes."""
-
-    def __init__(self, network: EdgeSemMix) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(
-        self, spectrum: Tensor, tokens: Tensor, weights: Tensor, state: tuple[Tensor, ...]
-    ) -> tuple[Tensor, ...]:
-        return self.network(spectrum, tokens, weights, *state)  # type: ignore[no-any-return]
 
 
 def example_inputs(spec: ModelSpec, batch: int, seed: int = 0) -> dict[str, Tensor]:
@@ -86,7 +74,7 @@ def export_highlighter(network: EdgeSemMix, path: Path, opset: int = OPSET) -> N
     names = [s.name for s in spec.state]
     batch = {0: torch.export.Dim("batch", min=1, max=256)}
     write_graph(
-        _Highlighter(network),
+        EdgeGraph(network),
         (
             inputs["spectrum"],
             inputs["tokens"],

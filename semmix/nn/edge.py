@@ -18,6 +18,7 @@ a chunk of any length gives the same masks as the whole file at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -246,20 +247,9 @@ class EdgeSemMix(nn.Module):
             after.append(memory)
 
         latent = self.to_latent(x.permute(1, 2, 0, 3).reshape(batch, frames, -1))
-        steps = frames // c.stride
-        h = self.fold(self.drop(torch.relu(latent)).reshape(batch, steps, -1))
-        share = weights.reshape(batch, steps, c.stride, -1).mean(2)
-        token_bias = torch.log(share + 1e-6).repeat_interleave(tokens.shape[2], 2).unsqueeze(1)
-        flat_tokens = tokens.reshape(batch, -1, tokens.shape[3])
-        next_caches = []
-        for layer, cache in zip(self.transformer_blocks, caches, strict=True):
-            h, next_cache = layer(h, flat_tokens, token_bias, cache)
-            next_caches.append(next_cache)
+        h, wanted, had, next_caches = self.highlight(latent, tokens, weights, caches)
 
-        h = self.latent_norm(h)
-        wanted = (share.unsqueeze(-1) * self.balance(tokens).unsqueeze(1)).sum(2)
-        had = self.gain_head(h)
-
+        steps = h.shape[1]
         film = self.from_latent(h).reshape(batch, steps, self.bands, -1)
         scale, shift = film.permute(2, 0, 1, 3).unsqueeze(3).chunk(2, 4)
         delayed = torch.cat((past[blocks], x), 2)
@@ -275,14 +265,59 @@ class EdgeSemMix(nn.Module):
             # than the block before takes to compute.
             x = x * self.drop(x.new_ones(1, batch, 1, c.channels))
         shares = self.head(x)
-        levels: tuple[Tensor, ...] = ()
-        need = wanted.new_ones(())
-        if self.metered_gain is not None:
-            metered = self.metered_gain(spectrum, shares, wanted, had, *state[-2:])
-            correction, need, levels = metered
-            had = had + correction
-        gains = need * self.max_nepers * torch.tanh((wanted + had) / self.max_nepers)
+        gains, levels = self.gains(spectrum, shares, wanted, had, state[blocks + 1 + c.depth :])
         linear = torch.exp(gains).repeat_interleave(c.stride, 1)
         mask = (shares * linear.transpose(1, 2).unsqueeze(-1)).sum(1)
         next_state = (*(m.transpose(0, 1) for m in after), *next_caches, *levels)
         return Masking(mask, shares, gains, next_state)
+
+    def highlight(
+        self, latent: Tensor, tokens: Tensor, weights: Tensor, caches: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+        """Let the cues act on the latent frames.
+
+        Args:
+            latent: of each STFT frame `[B, T, D]`.
+            tokens, weights: as in `masking`.
+            caches: state of the transformer's blocks.
+
+        Returns:
+            latent frames `[B, T / stride, D]`; of each source, in nepers `[B, T / stride, S]`, the
+            level that the cues ask for and the gain that the sound needs besides; the next caches.
+        """
+        batch, frames, _ = latent.shape
+        steps, stride = frames // self.config.stride, self.config.stride
+        h = self.fold(self.drop(torch.relu(latent)).reshape(batch, steps, -1))
+        share = weights.reshape(batch, steps, stride, -1).mean(2)
+        token_bias = torch.log(share + 1e-6).repeat_interleave(tokens.shape[2], 2).unsqueeze(1)
+        flat_tokens = tokens.reshape(batch, -1, tokens.shape[3])
+        following = []
+        for layer, cache in zip(self.transformer_blocks, caches, strict=True):
+            h, next_cache = layer(h, flat_tokens, token_bias, cache)
+            following.append(next_cache)
+        h = self.latent_norm(h)
+        wanted = (share.unsqueeze(-1) * self.balance(tokens).unsqueeze(1)).sum(2)
+        return h, wanted, self.gain_head(h), following
+
+    def gains(
+        self,
+        spectrum: Tensor,
+        shares: Tensor,
+        wanted: Tensor,
+        had: Tensor,
+        heard: Sequence[Tensor],
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Bounded gain of each source in nepers `[B, T / stride, S]`, and the meter's next state.
+
+        Args:
+            spectrum, shares: of the chunk, `[B, T, F]` and `[B, S, T, F]`.
+            wanted, had: from `highlight`.
+            heard: the meter's state, nothing without a meter.
+        """
+        if self.metered_gain is None:
+            return self._bounded(wanted + had), ()
+        correction, need, following = self.metered_gain(spectrum, shares, wanted, had, *heard)
+        return need * self._bounded(wanted + had + correction), following
+
+    def _bounded(self, nepers: Tensor) -> Tensor:
+        return self.max_nepers * torch.tanh(nepers / self.max_nepers)

@@ -80,9 +80,10 @@ class LevelMeter(nn.Module):
             to and with the step, in nepers above what was asked for, and the logarithm of the
             seconds heard; and the next sums.
         """
+        power = (spectrum * spectrum * self.weight).unsqueeze(1)
         asked = torch.exp(-wanted.clamp(-_MOST_NEPERS, _MOST_NEPERS))
-        amplitude = asked * self._amplitude(shares * spectrum.unsqueeze(1))
-        mix = self._amplitude(spectrum.unsqueeze(1))
+        amplitude = asked * self._amplitude(shares * shares * power)
+        mix = self._amplitude(power)
         heard = mix / (mix + _QUIET) * self.step_s
         now = torch.cat((amplitude.square() * self.step_s, amplitude * self.step_s, heard), 2)
         sums = self._leaky(now, past)
@@ -94,10 +95,10 @@ class LevelMeter(nn.Module):
         active = torch.log((power + floor) / (total + _QUIET) / self.reference)
         return torch.cat((mean, active, torch.log1p(seconds)), 2), sums[:, -1]
 
-    def _amplitude(self, sound: Tensor) -> Tensor:
-        """K-weighted amplitude of each step `[B, T / stride, S]` of magnitudes `[B, S, T, F]`."""
+    def _amplitude(self, power: Tensor) -> Tensor:
+        """Amplitude of each step `[B, T / stride, S]` of the power in each bin `[B, S, T, F]`."""
         # No product with a vector: ONNX Runtime fuses the transposition into it, wrongly.
-        power = (sound.square() * self.weight).sum(3)
+        power = power.sum(3)
         batch, sources, frames = power.shape
         steps = power.reshape(batch, sources, frames // self.stride, self.stride).mean(3)
         return torch.sqrt(steps).transpose(1, 2)
