@@ -102,6 +102,11 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
+def identifier_of(folder: Path) -> str:
+    """What vectors of the model in a folder are told by: its name and fingerprint."""
+    return f"{folder.resolve().name}/{fingerprint(folder)}"
+
+
 @contextmanager
 def _reading(folder: Path, what: str) -> Iterator[None]:
     """Quiet the library's reports, and turn its failures into one sentence."""
