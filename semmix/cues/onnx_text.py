@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from semmix.cues.session import cpu_session
+from semmix.cues.session import cpu_session, run_graph
 from semmix.errors import EngineError, ModelFormatError
 
 
@@ -61,16 +61,8 @@ class OnnxText:
         Raises:
             ModelFormatError: the graph does not run.
         """
-        try:
-            states: NDArray[np.float32] = self._session.run(
-                None, {"input_ids": ids, "attention_mask": mask}
-            )[0]
-        except Exception as exc:  # ONNX Runtime raises a dozen unrelated types here
-            reason = " ".join(str(exc).split())[:200]
-            raise ModelFormatError(
-                f"ONNX Runtime cannot run {self._model} on {ids.shape[0]} texts of "
-                f"{ids.shape[1]} tokens ({reason}): install or export it again"
-            ) from exc
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        states: NDArray[np.float32] = run_graph(self._session, inputs, self._model)
         return states
 
     def mean_state(self, text: str) -> NDArray[np.float64]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semmix.cues.onnx_text import OnnxText
-from semmix.cues.session import cpu_session
+from semmix.cues.session import cpu_session, run_graph
 from semmix.encoders.manifest import GRAPH_NAME, TOKENIZER_NAME, check_files, read_manifest
 from semmix.errors import ModelFormatError
 
@@ -52,6 +51,38 @@ class ExportedText:
         return self.text.mean_state(text)
 
 
+class OnnxVision:
+    """The graph of a vision encoder."""
+
+    def __init__(self, graph: Path) -> None:
+        """Open a graph, `pixel_values` float32 [B, 3, P, P] -> features [B, D].
+
+        Raises:
+            EngineError: ONNX Runtime is not installed.
+            ModelFormatError: the file cannot be read, or the graph has another contract.
+        """
+        self._path = graph
+        self._session = cpu_session(graph)
+        inputs = [i.name for i in self._session.get_inputs()]
+        shape = self._session.get_outputs()[0].shape
+        if inputs != ["pixel_values"] or len(shape) != 2:
+            raise ModelFormatError(
+                f"{graph} is not a vision encoder (inputs {inputs}, output shape {shape}): pass a "
+                "graph with pixel_values -> features [B, D]"
+            )
+
+    def features(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Features `[B, D]` of normalised pictures `[B, 3, P, P]`.
+
+        Raises:
+            ModelFormatError: the graph does not run.
+        """
+        features: NDArray[np.float32] = run_graph(
+            self._session, {"pixel_values": pixels}, self._path
+        )
+        return features
+
+
 class ExportedVision:
     """An exported CLIP vision encoder, loaded and held against its hashes at the first picture.
 
@@ -73,18 +104,9 @@ class ExportedVision:
         self.dim, self.side_px = self._manifest.dim, self._manifest.length
 
     @cached_property
-    def _session(self) -> Any:
+    def _graph(self) -> OnnxVision:
         check_files(self._folder, self._manifest)
-        graph = self._folder / GRAPH_NAME
-        session = cpu_session(graph)
-        inputs = [i.name for i in session.get_inputs()]
-        shape = session.get_outputs()[0].shape
-        if inputs != ["pixel_values"] or len(shape) != 2:
-            raise ModelFormatError(
-                f"{graph} is not a vision encoder (inputs {inputs}, output shape {shape}): pass a "
-                "graph with pixel_values -> features [B, D]"
-            )
-        return session
+        return OnnxVision(self._folder / GRAPH_NAME)
 
     def features(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Features `[B, D]` of normalised pictures `[B, 3, side_px, side_px]`.
@@ -93,13 +115,4 @@ class ExportedVision:
             ModelFormatError: a file is not the one that was exported, or the graph does not run.
             EngineError: ONNX Runtime is not installed.
         """
-        session = self._session
-        try:
-            features: NDArray[np.float32] = session.run(None, {"pixel_values": pixels})[0]
-        except Exception as exc:  # ONNX Runtime raises a dozen unrelated types here
-            reason = " ".join(str(exc).split())[:200]
-            raise ModelFormatError(
-                f"ONNX Runtime cannot run {self._folder / GRAPH_NAME} ({reason}): export the "
-                "encoder again"
-            ) from exc
-        return features
+        return self._graph.features(pixels)
