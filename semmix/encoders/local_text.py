@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semmix.encoders.folders import identifier_of, library, load_local, local_config
-from semmix.errors import ModelFormatError
+from semmix.encoders.folders import identifier_of, library, load_local, local_config, quiet
+from semmix.errors import EngineError, ModelFormatError
 
 MAX_TOKENS = 512
 _WHAT = "text encoder"
@@ -68,13 +69,21 @@ class LocalText:
         """The tokenizer of the library.
 
         Raises:
+            EngineError: it is a SentencePiece model alone, and what reads these is not installed.
             ModelFormatError: it cannot be read.
         """
         if self._tokenizer is None:
-            try:
-                self._tokenizer = library().AutoTokenizer.from_pretrained(
-                    str(self._folder), local_files_only=True, trust_remote_code=False
+            if self._needs_sentencepiece() and find_spec("sentencepiece") is None:
+                # The library would go on to complain of another package.
+                raise EngineError(
+                    f"the tokenizer of the text encoder {self._folder} is a SentencePiece model: "
+                    "pip install 'semmix-rt[encoders]'"
                 )
+            try:
+                with quiet():
+                    self._tokenizer = library().AutoTokenizer.from_pretrained(
+                        str(self._folder), local_files_only=True, trust_remote_code=False
+                    )
             except Exception as exc:  # the library raises a dozen unrelated types
                 reason = " ".join(str(exc).split())[:200]
                 raise ModelFormatError(
@@ -82,6 +91,10 @@ class LocalText:
                     f"({reason}): fetch it again"
                 ) from exc
         return self._tokenizer
+
+    def _needs_sentencepiece(self) -> bool:
+        present = [name for name in _VOCABULARIES if (self._folder / name).is_file()]
+        return all(name.endswith(".model") for name in present)
 
     @property
     def max_tokens(self) -> int:

@@ -12,7 +12,7 @@ from semmix.atomic import move_folder
 from semmix.bundle import refuse_existing
 from semmix.cues.onnx_text import OnnxText
 from semmix.encoders.exported import OnnxVision
-from semmix.encoders.folders import library, local_config
+from semmix.encoders.folders import library, local_config, quiet
 from semmix.encoders.local_text import LocalText
 from semmix.encoders.local_vision import KINDS, LocalVision
 from semmix.encoders.manifest import (
@@ -190,7 +190,8 @@ def _fill(
     tell("exporting to ONNX")
     graph = folder / GRAPH_NAME
     try:
-        _ROADS[road](source.model, source.kind, source.length, graph)
+        with quiet():
+            _ROADS[road](source.model, source.kind, source.length, graph)
     except (SemMixError, OSError):
         raise
     except Exception as exc:  # exporters raise whatever they like

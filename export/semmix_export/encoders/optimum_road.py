@@ -86,6 +86,8 @@ def _move_weights(graph: onnx.ModelProto, path: Path) -> None:
     entries = [e for t in graph.graph.initializer for e in t.external_data if e.key == "location"]
     for name in {entry.value for entry in entries}:
         (path.parent / name).rename(path.parent / WEIGHTS_NAME)
+        # Written as a temporary file is, which others could not read.
+        (path.parent / WEIGHTS_NAME).chmod(path.stat().st_mode)
     for entry in entries:
         entry.value = WEIGHTS_NAME
 
