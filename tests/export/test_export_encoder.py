@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from semmix_export.encoders.parity import SENTENCES, EncoderParity
 from semmix_export.thresholds import ENCODER
 from semmix_rt.cli.root import main
 from support_encoders import ExportedEncoder
-from support_remix import nothing_left
+from support_remix import contents
 
 from semmix.cues.onnx_text import OnnxText
 from semmix.encoders.manifest import WEIGHTS_NAME, read_manifest
@@ -42,6 +43,14 @@ def refusal(capsys: pytest.CaptureFixture[str]) -> str:
     assert out == ""
     (line,) = err.strip().splitlines()
     return line
+
+
+@contextmanager
+def untouched(folder: Path) -> Iterator[None]:
+    """The `with` block adds, changes and removes no file of a folder."""
+    before = contents(folder)
+    yield
+    assert contents(folder) == before
 
 
 def road_to(
@@ -163,7 +172,7 @@ def test_a_folder_of_something_else_stays(
 ) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "file").write_bytes(b"x")
-    with nothing_left(tmp_path):
+    with untouched(tmp_path):
         code = run(exported_encoders["t5"].source, tmp_path / "precious", "--overwrite")
     assert code == 2
     assert "holds no exported encoder, it stays" in refusal(capsys)
@@ -172,7 +181,7 @@ def test_a_folder_of_something_else_stays(
 def test_an_export_is_not_exported_again(
     exported_encoders: Encoders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with nothing_left(tmp_path):
+    with untouched(tmp_path):
         assert run(exported_encoders["t5"].folder, tmp_path / "made") == 2
     assert "was exported already" in refusal(capsys)
 
@@ -199,7 +208,7 @@ def test_what_stops_it_leaves_nothing_behind(
         raise what
 
     monkeypatch.setitem(exporting._ROADS, "torch", stop)
-    with nothing_left(tmp_path):
+    with untouched(tmp_path):
         assert run(exported_encoders["t5"].source, tmp_path / "made") == code
     assert match in refusal(capsys)
 
@@ -271,7 +280,7 @@ def test_a_graph_that_says_something_else_is_refused(
 ) -> None:
     encoder = exported_encoders[name]
     road_to(monkeypatch, encoder, mutate)
-    with nothing_left(tmp_path):
+    with untouched(tmp_path):
         assert run(encoder.source, tmp_path / "made") == ParityError.exit_code
     line = refusal(capsys)
     assert match in line
@@ -294,7 +303,7 @@ def test_other_tokens_are_refused(
             return super().token_ids(text.lower().replace("rain", "ra in"))
 
     monkeypatch.setattr(exporting, "OnnxText", CaseMatters)
-    with nothing_left(tmp_path):
+    with untouched(tmp_path):
         assert run(encoder.source, tmp_path / "made") == ParityError.exit_code
     assert "other tokens for 'Rain.'" in refusal(capsys)
 
@@ -360,7 +369,7 @@ def test_what_cannot_be_exported_is_one_sentence(
     )
     source = Path(shutil.copytree(exported_encoders["t5"].source, tmp_path / "source"))
     spoil(source)
-    with nothing_left(tmp_path):
+    with untouched(tmp_path):
         assert run(source, tmp_path / "made") == code
     assert match in refusal(capsys)
 
@@ -368,7 +377,7 @@ def test_what_cannot_be_exported_is_one_sentence(
 def test_a_missing_folder_is_a_wrong_argument(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with nothing_left(tmp_path):
+    with untouched(tmp_path):
         assert run(tmp_path / "absent", tmp_path / "made") == 2
     assert "is no folder" in refusal(capsys)
 
@@ -382,7 +391,7 @@ OPTIMUM = importlib.util.find_spec("optimum") is not None
 def test_without_optimum_its_road_says_which_versions_it_takes(
     exported_encoders: Encoders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with nothing_left(tmp_path):
+    with untouched(tmp_path):
         assert run(exported_encoders["t5"].source, tmp_path / "made", "--road", "optimum") == 5
     line = refusal(capsys)
     assert f"optimum-onnx (not installed) and transformers {transformers.__version__}" in line

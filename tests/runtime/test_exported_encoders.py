@@ -99,7 +99,7 @@ def test_another_width_or_kind_is_refused_unread(copy: Path) -> None:
     (copy / "model.onnx").write_bytes(b"never read")
     with pytest.raises(ModelFormatError, match="vectors of 24 numbers and the model takes 4096"):
         open_captions(copy, 4096)
-    with pytest.raises(ModelFormatError, match="'text' encoder .*: give a vision encoder"):
+    with pytest.raises(ModelFormatError, match=r"'text' encoder .*: give a vision encoder"):
         open_frames(copy, 24)
 
 
