@@ -216,21 +216,22 @@ def test_what_stops_it_leaves_nothing_behind(
 # --- The gate ------------------------------------------------------------------------------------
 
 
-def _largest(model: onnx.ModelProto) -> onnx.TensorProto:
-    """The largest matrix that is not the table of words."""
-    weights = [t for t in model.graph.initializer if len(t.dims) == 2 and "embed" not in t.name]
-    return max(weights, key=lambda t: int(np.prod(t.dims)))
+def _a_matrix(model: onnx.ModelProto) -> onnx.TensorProto:
+    """What the last matrix product multiplies by: the way out of the last layer."""
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    taken = [node.input[1] for node in model.graph.node if node.op_type in ("MatMul", "Gemm")]
+    return weights[[name for name in taken if name in weights][-1]]
 
 
 def scale_a_matrix(model: onnx.ModelProto) -> None:
-    tensor = _largest(model)
+    tensor = _a_matrix(model)
     tensor.CopyFrom(
         numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1.01), tensor.name)
     )
 
 
 def fill_a_matrix_with_nan(model: onnx.ModelProto) -> None:
-    tensor = _largest(model)
+    tensor = _a_matrix(model)
     tensor.CopyFrom(numpy_helper.from_array(np.full(tensor.dims, np.nan, np.float32), tensor.name))
 
 
