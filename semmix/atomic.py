@@ -22,3 +22,25 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def move_folder(fresh: Path, path: Path, aside: Path) -> None:
+    """Put `fresh`, a file or folder, at `path`; a folder cannot be replaced in one step.
+
+    Args:
+        fresh: what is complete, on the same file system.
+        path: where it goes; what stands there goes to `aside`, and returns on failure.
+        aside: a free name on the same file system.
+
+    Raises:
+        OSError: it cannot be moved; `path` is as it was.
+    """
+    replaces = path.exists()
+    if replaces:
+        path.replace(aside)
+    try:
+        fresh.replace(path)
+    except OSError:
+        if replaces:
+            aside.replace(path)
+        raise

@@ -49,6 +49,7 @@ RULES = {
         *("semmix", "semmix_rt", "numpy", "torch", "onnx", "onnxscript", "onnxruntime", "click"),
         *("rich", "safetensors"),
     },
+    "semmix_export.encoders.optimum_road": {"semmix", "onnx", "optimum"},
     "semmix_calibration": {
         *("semmix", "semmix_rt", "numpy", "onnx", "onnxruntime", "torch", "click", "rich"),
     },
@@ -77,6 +78,8 @@ LAZY = {
     # Cached cues must not start what read them, nor what made vectors of them.
     "semmix.encoders": {"torch", "transformers"},
     "semmix.lvlm": {"torch", "transformers", "huggingface_hub", "PIL"},
+    # Of an environment of its own.
+    "semmix_export": {"optimum"},
 }
 
 

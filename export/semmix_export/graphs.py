@@ -102,8 +102,20 @@ def write_graph(
     outputs: list[str],
     dynamic_shapes: dict[str, object],
     opset: int = OPSET,
+    *,
+    external_data: bool = False,
 ) -> None:
-    """Export a module with its weights into one ONNX file, and nothing of this machine."""
+    """Export a module with its weights into an ONNX file, and nothing of this machine.
+
+    Args:
+        module: to export.
+        arguments, dynamic_shapes: see `torch.onnx.export`.
+        path: file to write.
+        inputs, outputs: names in the graph.
+        opset: of ONNX.
+        external_data: put the weights beside the graph, into a file of its name and `.data`; what
+            protobuf cannot hold (2 GB) needs that.
+    """
     # Says eight times that torchvision is missing, which nothing here needs.
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     # Says for each split of attention heads that it stays as it is.
@@ -119,21 +131,30 @@ def write_graph(
             input_names=inputs,
             output_names=outputs,
             dynamic_shapes=dynamic_shapes,
-            # A bundle hashes its files one by one, so weights must not lie beside the graph.
-            external_data=False,
+            external_data=external_data,
             verbose=False,
             optimize=True,
         )
     assert program is not None
-    model = program.model_proto
+    if external_data:
+        program.save(str(path), external_data=True)
+        model = onnx.load(str(path), load_external_data=False)
+    else:
+        model = program.model_proto
+    save_graph(model, path)
+
+
+def save_graph(model: onnx.ModelProto, path: Path) -> None:
+    """Write a checked graph without what its exporter left in it; external weights stay put."""
     # Shapes stamped for the example's batch would be trusted over the real ones.
     del model.graph.value_info[:]
     # Exporter bookkeeping: traces of the machine it ran on, a third of a small file.
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
-    onnx.checker.check_model(model)
     onnx.save(model, str(path), save_as_external_data=False)
+    # By path, which also finds weights beside it.
+    onnx.checker.check_model(str(path))
 
 
 def stamp(content: bytes, facts: dict[str, str]) -> bytes:

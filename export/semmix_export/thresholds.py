@@ -54,6 +54,31 @@ TOKENS_SNR_DB = 60.0
 float32, and float32 errors of its few layers are far below."""
 
 
+@dataclass(frozen=True, slots=True)
+class EncoderThresholds:
+    """What an exported encoder must keep to, on its worst sentence or picture.
+
+    Attributes:
+        snr_db: least energy of PyTorch's vector, or of its token states, over that of the
+            difference.
+        cosine: least cosine between both vectors.
+    """
+
+    snr_db: float
+    cosine: float
+
+
+ENCODER = EncoderThresholds(
+    # Sums in another order: encoders of one to twelve layers keep 120 to 145 dB, and unbounded
+    # residuals of a deep T5 cost some of that. A matrix off by a percent stays below 60 dB, tokens
+    # that see padding below 20.
+    snr_db=80.0,
+    # What mask networks were trained on is the direction. 80 dB keep it to 1e-8; a vector that
+    # is only scaled fails by its ratio, one that turned fails by both.
+    cosine=0.999999,
+)
+
+
 def thresholds(precision: str, spec: Spec) -> Thresholds:
     """What a network of a kind must keep to in a precision (`semmix.bundle.PRECISIONS`)."""
     return (_STREAM if isinstance(spec, ModelSpec) else _WINDOW)[precision]

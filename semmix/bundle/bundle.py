@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semmix.atomic import move_folder
 from semmix.bundle.golden import golden_bytes, parse_golden
 from semmix.bundle.manifest import (
     CARD_NAME,
@@ -413,26 +414,13 @@ def _write(
             else:
                 _write_folder(fresh, parts)
             Bundle.load(fresh)
-            _move_into_place(fresh, path, old=Path(scratch) / "replaced")
+            move_folder(fresh, path, aside=Path(scratch) / "replaced")
     except OSError as exc:
         raise UsageError(
             f"the bundle cannot be written to {path} ({exc.strerror or exc}): "
             "choose a folder you may write to with enough space"
         ) from exc
     return Bundle.load(path)
-
-
-def _move_into_place(fresh: Path, path: Path, old: Path) -> None:
-    """Swap, as a folder cannot be replaced in one step; the old one returns on failure."""
-    replaces = path.exists()
-    if replaces:
-        path.replace(old)
-    try:
-        fresh.replace(path)
-    except OSError:
-        if replaces:
-            old.replace(path)
-        raise
 
 
 def _write_folder(folder: Path, parts: Mapping[str, bytes]) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ _FIELDS = frozenset(
     }
 )
 _FIELDS_BY_VERSION = {1: _FIELDS, 2: _FIELDS | {"kind"}}
-_REPAIR = "export the model again or fetch the bundle anew"
+_REPAIR = "export it again or fetch it anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def check_name(name: object, where: str) -> str:
     if isinstance(name, str) and (name in _OTHER_NAMES or _HIGHLIGHTER.fullmatch(name)):
         return name
     raise ModelFormatError(
-        f"{where} names the file {_brief(name)}, which no bundle holds: {_REPAIR}"
+        f"{where} names the file {brief(name)}, which no bundle holds: {_REPAIR}"
     )
 
 
@@ -155,22 +155,22 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
     Raises:
         ModelFormatError: anything that is not exactly a manifest of this version.
     """
-    data = _strict_json(content, where)
+    data = strict_json(content, where)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ModelFormatError(f"{where} does not describe a SemMix bundle: {_REPAIR}")
     version = data.get("version")
     if type(version) is not int or version not in _FIELDS_BY_VERSION:
         known = " and ".join(str(v) for v in _FIELDS_BY_VERSION)
         raise ModelFormatError(
-            f"{where} has format version {_brief(version)}, this program reads {known}: "
+            f"{where} has format version {brief(version)}, this program reads {known}: "
             "export the model again with this version, or install the one that wrote it"
         )
     if set(data) != _FIELDS_BY_VERSION[version]:
         odd = sorted(set(data) ^ _FIELDS_BY_VERSION[version])
         raise ModelFormatError(
-            f"{where} lacks or adds the fields {_brief(odd)}: export the model again"
+            f"{where} lacks or adds the fields {brief(odd)}: export the model again"
         )
-    files = _parse_files(data["files"], where)
+    files = parse_files(data["files"], where, _limit_bytes)
     graphs = _parse_graphs(data["graphs"], where)
     spec = _parse_spec(data["spec"], data.get("kind", ModelSpec.kind), version, where)
     context = context_name(spec)
@@ -207,7 +207,7 @@ def _parse_spec(data: Any, kind: Any, version: int, where: str) -> Spec:
     """The spec, with the checks on state tensors that the graph inputs rely on."""
     if not isinstance(kind, str) or VERSIONS.get(kind) != version:
         raise ModelFormatError(
-            f"{where} describes a model of kind {_brief(kind)} in version {version}: {_REPAIR}"
+            f"{where} describes a model of kind {brief(kind)} in version {version}: {_REPAIR}"
         )
     try:
         if kind == WindowSpec.kind:
@@ -219,27 +219,43 @@ def _parse_spec(data: Any, kind: Any, version: int, where: str) -> Spec:
     reserved = {"spectrum", "tokens", "weights", "mask", "embeddings"}
     well_named = all(_STATE_NAME.fullmatch(name) for name in names)
     if not well_named or len(set(names)) != len(names) or reserved & set(names):
-        raise ModelFormatError(f"{where} names its state tensors {_brief(names)}: {_REPAIR}")
+        raise ModelFormatError(f"{where} names its state tensors {brief(names)}: {_REPAIR}")
     if any(axis < 1 for state in spec.state for axis in state.shape):
         raise ModelFormatError(f"{where} holds a state tensor without elements: {_REPAIR}")
     return spec
 
 
-def _parse_files(data: Any, where: str) -> dict[str, FileRecord]:
+def _limit_bytes(name: object, where: str) -> int:
+    return max_bytes(check_name(name, where))
+
+
+def parse_files(
+    data: Any, where: str, limit_bytes: Callable[[object, str], int]
+) -> dict[str, FileRecord]:
+    """Read and check a table of files.
+
+    Args:
+        data: by name, what a file must be.
+        where: what messages call the file that holds the table.
+        limit_bytes: the largest length of a file of a name, given with `where`; raises for names
+            that do not belong there.
+
+    Raises:
+        ModelFormatError: anything that is not exactly such a table.
+    """
     if not isinstance(data, dict) or len(data) > MAX_FILES:
         raise ModelFormatError(f"{where}: 'files' is not a table of at most {MAX_FILES}: {_REPAIR}")
     files: dict[str, FileRecord] = {}
-    for key, record in data.items():
-        name = check_name(key, where)
+    for name, record in data.items():
+        most = limit_bytes(name, where)
         if not isinstance(record, dict) or set(record) != {"sha256", "bytes"}:
             raise ModelFormatError(f"{where}: {name} needs 'sha256' and 'bytes': {_REPAIR}")
         sha256, length = record["sha256"], record["bytes"]
         if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
             raise ModelFormatError(f"{where}: {name} has no valid SHA-256: {_REPAIR}")
-        if type(length) is not int or not 0 < length <= max_bytes(name):
+        if type(length) is not int or not 0 < length <= most:
             raise ModelFormatError(
-                f"{where}: {name} claims {_brief(length)} bytes, outside 1..{max_bytes(name)}: "
-                f"{_REPAIR}"
+                f"{where}: {name} claims {brief(length)} bytes, outside 1..{most}: {_REPAIR}"
             )
         files[name] = FileRecord(sha256, length)
     return files
@@ -252,13 +268,17 @@ def _parse_graphs(data: Any, where: str) -> dict[str, str]:
         match = _HIGHLIGHTER.fullmatch(name) if isinstance(name, str) else None
         if match is None or match["precision"] != precision:
             raise ModelFormatError(
-                f"{where} names {_brief(name)} as its {_brief(precision)} network: {_REPAIR}"
+                f"{where} names {brief(name)} as its {brief(precision)} network: {_REPAIR}"
             )
     return data
 
 
-def _strict_json(content: bytes, where: str) -> Any:
-    """JSON without NaN, infinities, doubled keys or a nesting that exhausts the stack."""
+def strict_json(content: bytes, where: str) -> Any:
+    """JSON without NaN, infinities, doubled keys or a nesting that exhausts the stack.
+
+    Raises:
+        ModelFormatError: it is not; `where` is what the message calls it.
+    """
 
     def refuse(token: str) -> Any:
         raise ValueError(f"the number {token}")
@@ -284,7 +304,7 @@ def _strict_json(content: bytes, where: str) -> Any:
         raise ModelFormatError(f"{where} is not valid JSON ({exc}): {_REPAIR}") from exc
 
 
-def _brief(value: object) -> str:
+def brief(value: object) -> str:
     """`repr` cut short: a hostile value must not flood the message."""
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -43,3 +43,24 @@ def cpu_session(path: Path) -> Any:
         raise ModelFormatError(
             f"ONNX Runtime cannot load {path} ({exc}): the file is damaged, install it again"
         ) from exc
+
+
+def run_graph(session: Any, inputs: dict[str, Any], path: Path) -> Any:
+    """The first output of a graph that users brought, which may be any graph.
+
+    Args:
+        session: of `cpu_session`.
+        inputs: arrays by name.
+        path: of the graph, for messages.
+
+    Raises:
+        ModelFormatError: it does not run on these inputs.
+    """
+    try:
+        return session.run(None, inputs)[0]
+    except Exception as exc:  # ONNX Runtime raises a dozen unrelated types here
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items())
+        reason = " ".join(str(exc).split())[:200]
+        raise ModelFormatError(
+            f"ONNX Runtime cannot run {path} on {shapes} ({reason}): install or export it again"
+        ) from exc

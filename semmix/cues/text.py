@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semmix.assets import verified_model
-from semmix.cues.session import cpu_session
+from semmix.cues.onnx_text import OnnxText
 from semmix.cues.types import CueSegment, CueType
-from semmix.errors import EngineError, ModelFormatError
 
 MAX_TOKENS = 64
 CACHED_SENTENCES = 2048
@@ -44,30 +43,8 @@ class TextEncoder:
             EngineError: ONNX Runtime or tokenizers is not installed.
             ModelFormatError: a file cannot be read, or the graph has another contract.
         """
-        try:
-            from tokenizers import Tokenizer
-        except ImportError as exc:
-            raise EngineError(
-                "the tokenizers package is not installed, and cues need it: pip install tokenizers"
-            ) from exc
-        try:
-            self._tokenizer = Tokenizer.from_file(str(tokenizer))
-            digest = hashlib.sha256(model.read_bytes()).hexdigest()
-        except Exception as exc:  # tokenizers raises bare Exception
-            raise ModelFormatError(
-                f"the text encoder's files {model.name} and {tokenizer} cannot be read ({exc}): "
-                "install them again"
-            ) from exc
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_length=MAX_TOKENS)
-        self._session = cpu_session(model)
-        inputs = [i.name for i in self._session.get_inputs()]
-        shape = self._session.get_outputs()[0].shape
-        if inputs != ["input_ids", "attention_mask"] or len(shape) != 3:
-            raise ModelFormatError(
-                f"{model} is not a text encoder (inputs {inputs}, output shape {shape}): pass a "
-                "graph with input_ids, attention_mask -> token states [B, S, E]"
-            )
+        self._text = OnnxText(model, tokenizer, MAX_TOKENS)
+        digest = hashlib.sha256(model.read_bytes()).hexdigest()
         self.identifier = f"{name}/{digest[:12]}"
         self._encode_cached = lru_cache(maxsize=CACHED_SENTENCES)(self._encode_one)
         self.dim = int(self._encode_one("a").shape[0])
@@ -99,10 +76,7 @@ class TextEncoder:
         return rows
 
     def _encode_one(self, text: str) -> NDArray[np.float32]:
-        ids = np.asarray([self._tokenizer.encode(text).ids], np.int64)
-        feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
-        states = self._session.run(None, feed)[0][0]
-        mean = states.mean(axis=0, dtype=np.float64)
+        mean = self._text.mean_state(text)
         embedding: NDArray[np.float32] = (mean / np.linalg.norm(mean)).astype(np.float32)
         embedding.setflags(write=False)
         return embedding

@@ -28,7 +28,7 @@ def library() -> Any:
         import transformers
     except ImportError as exc:
         raise EngineError(
-            "a local encoder needs the transformers library: pip install 'semmix-rt[lvlm]'"
+            "a local encoder needs the transformers library: pip install 'semmix-rt[encoders]'"
         ) from exc
     return transformers
 
@@ -102,9 +102,14 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
+def identifier_of(folder: Path) -> str:
+    """What vectors of the model in a folder are told by: its name and fingerprint."""
+    return f"{folder.resolve().name}/{fingerprint(folder)}"
+
+
 @contextmanager
-def _reading(folder: Path, what: str) -> Iterator[None]:
-    """Quiet the library's reports, and turn its failures into one sentence."""
+def quiet() -> Iterator[None]:
+    """Keep what the library reports, and its progress bars, off the user's terminal."""
     logging = library().logging
     before = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)
@@ -112,13 +117,21 @@ def _reading(folder: Path, what: str) -> Iterator[None]:
     logging.disable_progress_bar()
     try:
         yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def _reading(folder: Path, what: str) -> Iterator[None]:
+    """Quiet the library's reports, and turn its failures into one sentence."""
+    try:
+        with quiet():
+            yield
     except Exception as exc:  # the library raises a dozen unrelated types
         reason = " ".join(str(exc).split())[:200]
         raise ModelFormatError(
             f"the {what} {folder} cannot be loaded ({reason}): give the folder of a model as "
             "transformers saves it"
         ) from exc
-    finally:
-        logging.set_verbosity(before)
-        if bars:
-            logging.enable_progress_bar()

@@ -8,7 +8,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from semmix_export.encoders import exporting
 from semmix_rt.cli.root import main
+from support_encoders import ExportedEncoder
+from support_remix import film
+from support_window import tiny_window_bundle, with_context
 
 README = Path(__file__).resolve().parents[2] / "export" / "README.md"
 
@@ -16,9 +20,22 @@ README = Path(__file__).resolve().parents[2] / "export" / "README.md"
 @pytest.mark.trt
 @pytest.mark.usefixtures("quick_export")
 def test_every_command_works(
-    exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    exported,
+    exported_encoders: dict[str, ExportedEncoder],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     shutil.copy(exported.checkpoint, tmp_path / "run.safetensors")
+    encoder = exported_encoders["t5"]
+    shutil.copytree(encoder.source, tmp_path / "t5")
+    monkeypatch.setitem(
+        exporting._ROADS,
+        "torch",
+        lambda model, kind, length, path: shutil.copy(encoder.folder / path.name, path),
+    )
+    tiny_window_bundle(tmp_path / "visah", with_context("text", context_dim=64))
+    film(tmp_path / "film.mp4", 1.0)
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
@@ -30,3 +47,4 @@ def test_every_command_works(
         assert capsys.readouterr().out, line
     # Context and mask for two targets.
     assert len(list((tmp_path / "engines").glob("*.plan"))) == 4
+    assert (tmp_path / "film.remix.mp4").exists()

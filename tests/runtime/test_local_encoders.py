@@ -15,7 +15,7 @@ from semmix_rt.cues.keyframes import index_picture
 from semmix_rt.cues.seconds import iter_seconds
 from semmix_rt.encoders import open_captions, open_frames
 from semmix_rt.frame_feed import FrameFeed
-from support_encoders import WORDS, t5
+from support_encoders import WORDS, clip, t5
 from support_remix import EXAMPLE
 
 from semmix.cues.types import CUE_TYPES, Cue, CueSegment
@@ -31,24 +31,6 @@ MS = Fraction(1, 1000)
 SEGMENT = CueSegment(
     0.0, 1.0, 0.0, {CUE_TYPES[0]: Cue("a man .", 1.0), CUE_TYPES[4]: Cue("a dark street", 0.5)}
 )
-
-
-def clip(folder: Path, width: int = 768, *, whole: bool = False) -> Path:
-    """A CLIP vision encoder with projection to `width`, or a whole CLIP model around it."""
-    torch.manual_seed(2)
-    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
-    vision = transformers.CLIPVisionConfig(
-        **sizes, num_attention_heads=2, image_size=32, patch_size=8, projection_dim=width
-    )
-    if whole:
-        text = transformers.CLIPTextConfig(**sizes, num_attention_heads=2, vocab_size=20)
-        config = transformers.CLIPConfig(
-            text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=width
-        )
-        transformers.CLIPModel(config).save_pretrained(folder)
-    else:
-        transformers.CLIPVisionModelWithProjection(vision).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

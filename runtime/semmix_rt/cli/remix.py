@@ -94,14 +94,16 @@ def _bit_rate(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     type=_FILE,
     metavar="FOLDER",
     help="Text encoder for a model that `semmix-rt import` made of a text checkpoint: a "
-    "transformers folder with safetensors, of the width the model takes (T5-XXL has 4096).",
+    "transformers folder with safetensors, of the width the model takes (T5-XXL has 4096), or what "
+    "`semmix-rt export-encoder` made of one, which needs no PyTorch.",
 )
 @click.option(
     "--vision-encoder",
     type=_FILE,
     metavar="FOLDER",
     help="CLIP model for an imported vision checkpoint: a transformers folder with safetensors, of "
-    "the width the model takes (ViT-L/14 has 768). Sees one frame a second.",
+    "the width the model takes (ViT-L/14 has 768), or what `semmix-rt export-encoder` made of one. "
+    "Sees one frame a second.",
 )
 @click.option(
     "--threads",

@@ -34,6 +34,7 @@ SHORT_HELP = {
     "train": "Train a network on a folder of stems.",
     "evaluate": "Measure a model on mixes made from stems.",
     "export": "Turn a trained network into a bundle, with its proof of parity.",
+    "export-encoder": "Turn a text or CLIP encoder into ONNX for remix.",
     "import": "Turn a published VisAH or SemMix checkpoint into a bundle.",
     "calibrate": "Add FP16 and INT8 to a bundle, measured on real sound.",
     "build": "Compile a bundle into TensorRT engines.",
@@ -60,7 +61,9 @@ _EXTRAS = {
     "cuda": "tensorrt-rtx",
 }
 # Of what `train` brings, these commands need no more than `export` brings.
-_SERVED_BY_EXPORT = ("export", "import", "verify", "inspect", "calibrate", "build")
+_SERVED_BY_EXPORT = (
+    *("export", "export-encoder", "import", "verify", "inspect", "calibrate", "build"),
+)
 
 
 class LazyGroup(click.Group):

@@ -1,0 +1,1 @@
+"""Text and vision encoders from transformers to ONNX, and the proof that both agree."""
