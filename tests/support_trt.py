@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from math import prod
 from types import SimpleNamespace
 from typing import Any
 
@@ -61,10 +62,10 @@ class FakeDevice:
         return 7
 
     def to_device(self, address: int, host: NDArray[np.uint8]) -> None:
-        self.enqueue(lambda: np.copyto(self.memory[address], host))
+        self.enqueue(lambda: np.copyto(self.memory[address][: host.nbytes], host))
 
     def to_host(self, host: NDArray[np.uint8], address: int) -> None:
-        self.enqueue(lambda: np.copyto(host, self.memory[address]))
+        self.enqueue(lambda: np.copyto(host, self.memory[address][: host.nbytes]))
 
     def capture(self, work: Callable[[], None]) -> int:
         if self._cannot_record:
@@ -90,31 +91,39 @@ class FakeDevice:
 
 
 class FakeEngine:
-    """An engine over ONNX bytes, and its own only execution context."""
+    """An engine over ONNX bytes."""
 
     def __init__(self, graph: bytes, device: FakeDevice) -> None:
-        self._session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
-        self._device = device
-        self._inputs = [tensor.name for tensor in self._session.get_inputs()]
-        self._names = [*self._inputs, *(t.name for t in self._session.get_outputs())]
-        self._shapes: dict[str, tuple[int, ...]] = {}
-        self._addresses: dict[str, int] = {}
+        self.session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        self.device = device
+        self.inputs = [tensor.name for tensor in self.session.get_inputs()]
+        self.names = [*self.inputs, *(t.name for t in self.session.get_outputs())]
 
     @property
     def num_io_tensors(self) -> int:
-        return len(self._names)
+        return len(self.names)
 
     def get_tensor_name(self, index: int) -> str:
-        return self._names[index]
+        return self.names[index]
 
     def get_tensor_mode(self, name: str) -> str:
-        return "in" if name in self._inputs else "out"
+        return "in" if name in self.inputs else "out"
 
     def get_tensor_dtype(self, name: str) -> str:
         return "float32"
 
-    def create_execution_context(self) -> FakeEngine:
-        return self
+    def create_execution_context(self) -> FakeContext:
+        return FakeContext(self)
+
+
+class FakeContext:
+    """Shapes and addresses of one way through an engine."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        self._session, self._device = engine.session, engine.device
+        self._inputs, self._names = engine.inputs, engine.names
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._addresses: dict[str, int] = {}
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self._shapes[name] = shape
@@ -148,7 +157,8 @@ class FakeEngine:
             self._memory(name)[:] = result.ravel().view(np.uint8)
 
     def _memory(self, name: str) -> NDArray[np.uint8]:
-        return self._device.memory[self._addresses[name]]
+        size_bytes = 4 * prod(self._shapes[name])
+        return self._device.memory[self._addresses[name]][:size_bytes]
 
 
 def stand_in(patch: pytest.MonkeyPatch, device: FakeDevice) -> None:

@@ -17,7 +17,7 @@ from semmix_rt.engines.trt.opening import Opener
 class TensorrtEngine:
     """Both networks of a bundle as TensorRT engines; see `Engine`.
 
-    One stream at a time: plans are built for a batch of one.
+    As many streams at once as the largest plan takes; see `semmix-rt build --batch`.
 
     Attributes:
         name, provider, precision, spec: see `Engine`.
@@ -63,10 +63,11 @@ class TensorrtEngine:
     def run(
         self, spectrum: Float32, tokens: Float32, weights: Float32, state: State
     ) -> tuple[Float32, State]:
-        """Mask one chunk of one stream; shapes and meaning as in `Engine.run`.
+        """Mask one chunk of every stream; shapes and meaning as in `Engine.run`.
 
         Raises:
-            EngineMismatchError: an array has another shape than the spec says.
+            EngineMismatchError: an array has another shape than the spec says, or there are more
+                streams than any plan takes.
             EngineError: the GPU fails.
         """
         inputs = chunk_inputs(self.spec, spectrum, tokens, weights, state)
@@ -126,16 +127,17 @@ class TensorrtWindowEngine:
     def run(
         self, magnitude: Float32, waveform: Float32, tokens: Float32 | None
     ) -> tuple[Float32, Float32]:
-        """Mask windows, one after the other; shapes and meaning as in `WindowEngine.run`.
+        """Mask windows, as many at once as the largest plan takes; see `WindowEngine.run`.
 
         Raises:
             EngineMismatchError: an array has another shape than the spec says.
             EngineError: the GPU fails.
         """
         inputs = window_inputs(self.spec, magnitude, waveform, tokens)
+        most = self._highlighter.most
         rows = [
-            self._highlighter.run({name: array[i : i + 1] for name, array in inputs.items()})
-            for i in range(magnitude.shape[0])
+            self._highlighter.run({name: array[i : i + most] for name, array in inputs.items()})
+            for i in range(0, magnitude.shape[0], most)
         ]
         return (
             np.concatenate([row["mask"] for row in rows]),

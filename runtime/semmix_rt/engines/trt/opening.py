@@ -8,10 +8,16 @@ from functools import partial
 from semmix.bundle import Bundle
 from semmix.errors import EngineMismatchError
 from semmix_rt.engines.inputs import Graph, graph_shapes
+from semmix_rt.engines.trt.batches import ONE, Batch
 from semmix_rt.engines.trt.cuda import Cuda, CudaRuntime
 from semmix_rt.engines.trt.library import Library, load
-from semmix_rt.engines.trt.plans import PlanFolder, PlanKey, target_name
-from semmix_rt.engines.trt.runner import GraphRunner, GuardedRunner, deserialise
+from semmix_rt.engines.trt.plans import PlanFolder, PlanKey, build_command, target_name
+from semmix_rt.engines.trt.runner import (
+    BatchedRunner,
+    GraphRunner,
+    GuardedRunner,
+    deserialise,
+)
 
 
 class Opener:
@@ -44,7 +50,7 @@ class Opener:
         """
         return self._open("context", "fp32")
 
-    def highlighter(self, precision: str) -> GuardedRunner:
+    def highlighter(self, precision: str) -> BatchedRunner:
         """The mask network's runner, with float32 to turn to.
 
         Raises:
@@ -56,20 +62,27 @@ class Opener:
                 "int8cpu is made for ONNX Runtime on CPUs: choose --precision int8 for TensorRT, "
                 "or --engine ort"
             )
+        key = self._key("highlighter", precision)
+        # Where there is none, the one for a single stream is told as missing.
+        batches = self._plans.batches(key) or (ONE,)
+        return BatchedRunner(batches, partial(self._guarded, precision), build_command(key))
+
+    def _guarded(self, precision: str, batch: Batch) -> GuardedRunner:
         if precision == "fp32":
-            return GuardedRunner(self._open("highlighter", "fp32"), None)
+            return GuardedRunner(self._open("highlighter", "fp32", batch), None)
         # What a film would miss in its middle is known before it starts.
-        self._plans.load(self._key("highlighter", "fp32"))
+        self._plans.load(self._key("highlighter", "fp32", batch))
         return GuardedRunner(
-            self._open("highlighter", precision), partial(self._open, "highlighter", "fp32")
+            self._open("highlighter", precision, batch),
+            partial(self._open, "highlighter", "fp32", batch),
         )
 
-    def _open(self, graph: Graph, precision: str) -> GraphRunner:
-        key = self._key(graph, precision)
+    def _open(self, graph: Graph, precision: str, batch: Batch = ONE) -> GraphRunner:
+        key = self._key(graph, precision, batch)
         engine = deserialise(self._library, self._plans.load(key))
-        return GraphRunner(self._trt, engine, self._device, key.shapes)
+        return GraphRunner(self._trt, engine, self._device, key.shapes, batch)
 
-    def _key(self, graph: Graph, precision: str) -> PlanKey:
+    def _key(self, graph: Graph, precision: str, batch: Batch = ONE) -> PlanKey:
         bundle = self._bundle
         content = (
             bundle.context_graph() if graph == "context" else bundle.highlighter_graph(precision)
@@ -83,4 +96,5 @@ class Opener:
             version=str(self._trt.__version__),
             target=self._target,
             shapes=graph_shapes(bundle.manifest.spec, graph),
+            batch=batch,
         )

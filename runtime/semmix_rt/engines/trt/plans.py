@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,11 +21,12 @@ import semmix
 from semmix.atomic import write_atomically
 from semmix.errors import EngineError, EngineMismatchError
 from semmix_rt.engines.inputs import Graph, Shapes
+from semmix_rt.engines.trt.batches import ONE, Batch
 from semmix_rt.engines.trt.cuda import Gpu
 from semmix_rt.engines.trt.library import Library
 from semmix_rt.user_cache import user_cache
 
-FORMAT = 1
+FORMAT = 2
 """Version of keys and sidecars: raise it when either, or how networks are compiled, changes."""
 
 FLAGS = ("strongly-typed", "no-tf32", "detailed-profiling")
@@ -45,7 +47,8 @@ class PlanKey:
         precision: what the graph is typed as.
         library, version: what compiled it.
         target: compute capability, such as `sm86`; for TensorRT the GPU's name as well.
-        shapes: every input's shape, fixed in the plan.
+        shapes: every input's shape for one stream, window or segment of cues.
+        batch: how many of them the plan runs at once.
         flags: how it was compiled.
         format: of this record.
     """
@@ -58,6 +61,7 @@ class PlanKey:
     version: str
     target: str
     shapes: Shapes
+    batch: Batch = ONE
     flags: tuple[str, ...] = FLAGS
     format: int = FORMAT
 
@@ -67,9 +71,20 @@ class PlanKey:
         return plain
 
     @property
-    def sha256(self) -> str:
-        """The key as a name for files."""
-        return hashlib.sha256(json.dumps(self.parts(), sort_keys=True).encode()).hexdigest()
+    def name(self) -> str:
+        """The key as a name for files; of keys that differ in the batch, all but the end agree."""
+        return f"{self._family}{_separated(self.batch)}"
+
+    @property
+    def pattern(self) -> str:
+        """What the names of plans look like whose keys differ in the batch alone."""
+        return f"{self._family}.*"
+
+    @property
+    def _family(self) -> str:
+        parts = self.parts()
+        del parts["batch"]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +135,15 @@ class PlanFolder:
         if content is None or content.get("key") != key.parts():
             raise EngineMismatchError(f"{sidecar} does not describe its plan: {_again(key)}")
         return StoredPlan(plan, key, content)
+
+    def batches(self, key: PlanKey) -> tuple[Batch, ...]:
+        """The batches that there are plans for, of keys that else are this one."""
+        found = []
+        for path in sorted(self.folder.glob(f"{key.pattern}.plan")):
+            numbers = re.fullmatch(r"\.(\d{1,3})-(\d{1,3})-(\d{1,3})", Path(path.stem).suffix)
+            if numbers:
+                found.append(Batch(*(int(n) for n in numbers.groups())))
+        return tuple(found)
 
     def load(self, key: PlanKey) -> bytes:
         """The bytes of a key's plan, held against their hash.
@@ -191,7 +215,7 @@ class PlanFolder:
         Raises:
             EngineError: the folder cannot be written.
         """
-        path = self.folder / f"{key.sha256}.lock"
+        path = self.folder / f"{key.name}.lock"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             file = path.open("ab")
@@ -204,8 +228,7 @@ class PlanFolder:
             yield
 
     def _paths(self, key: PlanKey) -> tuple[Path, Path]:
-        name = key.sha256
-        return self.folder / f"{name}.plan", self.folder / f"{name}.json"
+        return self.folder / f"{key.name}.plan", self.folder / f"{key.name}.json"
 
     def _timing_path(self, key: PlanKey) -> Path:
         text = json.dumps([key.library, key.version, key.target])
@@ -237,13 +260,20 @@ def _difference(part: str, found: object, wanted: object) -> str:
     return part
 
 
+def build_command(key: PlanKey) -> str:
+    """The command that builds a key's plan, but for its batch."""
+    target = f" --target {key.target}" if key.library == "tensorrt-rtx" else ""
+    return f"semmix-rt build BUNDLE --engine {key.library} --precision {key.precision}{target}"
+
+
 def _again(key: PlanKey) -> str:
     """What to do."""
-    target = f" --target {key.target}" if key.library == "tensorrt-rtx" else ""
-    return (
-        f"build it with `semmix-rt build BUNDLE --engine {key.library} --precision "
-        f"{key.precision}{target}`"
-    )
+    batch = "" if key.batch == ONE else f" --batch {key.batch}"
+    return f"build it with `{build_command(key)}{batch}`"
+
+
+def _separated(batch: Batch) -> str:
+    return f".{batch.least}-{batch.usual}-{batch.most}"
 
 
 def _plan_record(plan: bytes) -> dict[str, Any]:
