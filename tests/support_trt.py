@@ -8,6 +8,7 @@ engines it never runs. Plans here are ONNX bytes.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from math import prod
 from types import SimpleNamespace
@@ -30,13 +31,17 @@ FAKE_TRT = SimpleNamespace(
     __version__=VERSION,
     TensorIOMode=SimpleNamespace(INPUT="in", OUTPUT="out"),
     DataType=SimpleNamespace(FLOAT="float32", HALF="float16"),
+    DynamicShapesKernelSpecializationStrategy=SimpleNamespace(EAGER="eager"),
 )
 
 
 class FakeDevice:
-    """Counts what is asked of it; `cannot_record` makes recording fail as drivers may."""
+    """Counts what is asked of it.
 
-    def __init__(self, *, cannot_record: bool = False) -> None:
+    `cannot_record` makes recording fail as drivers may; `driver` is what compiled kernels are for.
+    """
+
+    def __init__(self, *, cannot_record: bool = False, driver: str = "13000") -> None:
         self.memory: dict[int, NDArray[np.uint8]] = {}
         self.pinned = 0
         self.recordings: list[list[Callable[[], None]]] = []
@@ -45,9 +50,11 @@ class FakeDevice:
         self.queue: list[Callable[[], None]] = []
         self._recording: list[Callable[[], None]] | None = None
         self._cannot_record = cannot_record
+        self.driver = driver
+        self.compiled: list[str] = []
 
     def gpu(self) -> Gpu:
-        return Gpu("Fake GPU", "sm86")
+        return Gpu("Fake GPU", "sm86", self.driver)
 
     def device_buffer(self, size_bytes: int) -> int:
         address = 4096 * (len(self.memory) + 1)
@@ -112,14 +119,57 @@ class FakeEngine:
     def get_tensor_dtype(self, name: str) -> str:
         return "float32"
 
-    def create_execution_context(self) -> FakeContext:
-        return FakeContext(self)
+    def create_runtime_config(self) -> FakeRuntimeConfig:
+        return FakeRuntimeConfig(self.device)
+
+    def create_execution_context(self, runtime_config: FakeRuntimeConfig) -> FakeContext:
+        assert runtime_config.dynamic_shapes_kernel_specialization_strategy == "eager"
+        assert runtime_config.used is not None
+        return FakeContext(self, runtime_config.used)
+
+
+class FakeRuntimeConfig:
+    """A configuration and, since it is used for one engine, its only cache."""
+
+    def __init__(self, device: FakeDevice) -> None:
+        self.dynamic_shapes_kernel_specialization_strategy = "lazy"
+        self.used: FakeKernels | None = None
+        self._device = device
+
+    def create_runtime_cache(self) -> FakeKernels:
+        return FakeKernels(self._device)
+
+    def set_runtime_cache(self, cache: FakeKernels) -> bool:
+        self.used = cache
+        return True
+
+
+class FakeKernels:
+    """The shapes that were compiled for, and by what."""
+
+    def __init__(self, device: FakeDevice) -> None:
+        self._device = device
+        self._known: set[str] = set()
+
+    def deserialize(self, content: bytes) -> bool:
+        maker, *known = json.loads(content)
+        self._known |= set(known)
+        return bool(maker == VERSION)
+
+    def serialize(self) -> bytes:
+        return json.dumps([VERSION, *sorted(self._known)]).encode()
+
+    def compile(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        if str(shapes) not in self._known:
+            self._known.add(str(shapes))
+            self._device.compiled.append(str(shapes))
 
 
 class FakeContext:
     """Shapes and addresses of one way through an engine."""
 
-    def __init__(self, engine: FakeEngine) -> None:
+    def __init__(self, engine: FakeEngine, kernels: FakeKernels) -> None:
+        self._kernels = kernels
         self._session, self._device = engine.session, engine.device
         self._inputs, self._names = engine.inputs, engine.names
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -144,6 +194,7 @@ class FakeContext:
 
     def execute_async_v3(self, stream: int) -> bool:
         assert stream == self._device.stream()
+        self._kernels.compile(self._shapes)
         self._device.enqueue(self._compute)
         return True
 

@@ -51,6 +51,13 @@ USED = [
     "ComputeCapability.SM121",
     "Runtime.deserialize_cuda_engine",
     "ICudaEngine.create_execution_context",
+    "ICudaEngine.create_runtime_config",
+    "IRuntimeConfig.create_runtime_cache",
+    "IRuntimeConfig.set_runtime_cache",
+    "IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy",
+    "DynamicShapesKernelSpecializationStrategy.EAGER",
+    "IRuntimeCache.deserialize",
+    "IRuntimeCache.serialize",
     "ICudaEngine.num_io_tensors",
     "ICudaEngine.get_tensor_name",
     "ICudaEngine.get_tensor_mode",
@@ -67,6 +74,7 @@ USED = [
 CALLS = {
     "cudaGetDeviceCount": 0,
     "cudaSetDevice": 1,
+    "cudaDriverGetVersion": 0,
     "cudaGetDeviceProperties": 1,
     "cudaStreamCreate": 0,
     "cudaStreamDestroy": 1,
@@ -101,6 +109,12 @@ def test_the_library_has(name: str) -> None:
     for part in name.split("."):
         assert hasattr(place, part), name
         place = getattr(place, part)
+
+
+@pytest.mark.trt
+def test_the_library_takes_a_runtime_configuration_by_its_name() -> None:
+    signatures = load(RTX).ICudaEngine.create_execution_context.__doc__
+    assert re.search(r"runtime_config: \S*IRuntimeConfig = None", signatures)
 
 
 @pytest.mark.trt

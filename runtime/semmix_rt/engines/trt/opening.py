@@ -10,6 +10,7 @@ from semmix.errors import EngineMismatchError
 from semmix_rt.engines.inputs import Graph, graph_shapes
 from semmix_rt.engines.trt.batches import ONE, Batch
 from semmix_rt.engines.trt.cuda import Cuda, CudaRuntime
+from semmix_rt.engines.trt.kernels import KernelCache
 from semmix_rt.engines.trt.library import Library, load
 from semmix_rt.engines.trt.plans import PlanFolder, PlanKey, build_command, target_name
 from semmix_rt.engines.trt.runner import (
@@ -38,7 +39,7 @@ class Opener:
         self._library, self._bundle = library, bundle
         self._device: CudaRuntime = Cuda()
         self._plans = PlanFolder()
-        gpu = self._device.gpu()
+        self._gpu = gpu = self._device.gpu()
         self._target = target_name(library, gpu)
         self.provider = f"{library.title} {self._trt.__version__} on {gpu.name}"
 
@@ -80,7 +81,11 @@ class Opener:
     def _open(self, graph: Graph, precision: str, batch: Batch = ONE) -> GraphRunner:
         key = self._key(graph, precision, batch)
         engine = deserialise(self._library, self._plans.load(key))
-        return GraphRunner(self._trt, engine, self._device, key.shapes, batch)
+        # TensorRT's own plans hold compiled kernels already.
+        kernels = None
+        if self._library.name == "tensorrt-rtx":
+            kernels = KernelCache(self._plans.kernels(key, self._gpu))
+        return GraphRunner(self._trt, engine, self._device, key.shapes, batch, kernels)
 
     def _key(self, graph: Graph, precision: str, batch: Batch = ONE) -> PlanKey:
         bundle = self._bundle

@@ -185,12 +185,19 @@ class PlanFolder:
         }
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            for kernels in self.folder.glob(f"{key.name}.*.kernels"):
+                kernels.unlink(missing_ok=True)
             # A reader in between finds a hash that differs, and refuses.
             write_atomically(path, plan)
             write_atomically(sidecar, json.dumps(content).encode())
         except OSError as exc:
             raise _unwritable(self.folder, exc) from exc
         return StoredPlan(path, key, content)
+
+    def kernels(self, key: PlanKey, gpu: Gpu) -> Path:
+        """Where the kernels are kept that a plan's library compiled on a GPU."""
+        facts = hashlib.sha256(json.dumps(asdict(gpu), sort_keys=True).encode()).hexdigest()
+        return self.folder / f"{key.name}.{facts[:16]}.kernels"
 
     def timing_cache(self, key: PlanKey) -> bytes:
         """What an earlier compilation measured for the same library and target, or nothing."""

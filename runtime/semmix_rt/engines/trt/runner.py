@@ -15,6 +15,7 @@ from semmix_rt.engines.base import Float32
 from semmix_rt.engines.inputs import Shapes
 from semmix_rt.engines.trt.batches import ONE, Batch, batched
 from semmix_rt.engines.trt.cuda import Bytes, CudaRuntime
+from semmix_rt.engines.trt.kernels import KernelCache
 from semmix_rt.engines.trt.library import Library, journal, load
 
 _LOG = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class GraphRunner:
         device: CudaRuntime,
         shapes: Shapes,
         batch: Batch = ONE,
+        kernels: KernelCache | None = None,
     ) -> None:
         """Make the buffers and, for each size, run once and record.
 
@@ -73,12 +75,13 @@ class GraphRunner:
             device: the GPU.
             shapes: of the inputs, for one stream or window.
             batch: sizes that the engine was built for.
+            kernels: of a library that compiles them now, those of an earlier start.
 
         Raises:
             EngineMismatchError: the engine has other inputs, or tensors that are not float32.
             EngineError: the GPU fails.
         """
-        self._engine, self._device = engine, device
+        self._device = device
         self._shapes, self._batch = shapes, batch
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         inputs = [n for n in names if engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
@@ -89,8 +92,13 @@ class GraphRunner:
                 f"{', '.join(sorted(shapes))}: build it again with `semmix-rt build --rebuild`"
             )
         self._memory: dict[str, _Buffer] = {}
+        new_context = (
+            engine.create_execution_context if kernels is None else kernels.contexts(trt, engine)
+        )
         # The largest first: it decides how much memory all of them share.
-        self._ways = {size: self._way(size, names) for size in reversed(batch.sizes)}
+        self._ways = {size: self._way(new_context(), size, names) for size in reversed(batch.sizes)}
+        if kernels is not None:
+            kernels.keep()
 
     @property
     def recorded(self) -> bool:
@@ -140,8 +148,7 @@ class GraphRunner:
                 )
         return rows
 
-    def _way(self, size: int, names: Sequence[str]) -> _Way:
-        context = self._engine.create_execution_context()
+    def _way(self, context: Any, size: int, names: Sequence[str]) -> _Way:
         if context is None:
             raise EngineError(
                 "the GPU has no room for the engine: close other programs that use it, or choose "
