@@ -76,7 +76,8 @@ def command(
     model that comes along. An engine holds for one network, one version of the library and one
     kind of GPU; the runtime loads it only where all agree. The table says in what types the
     engine computes the network's convolutions and matrix products. Nothing is run: whether the
-    numbers are right, only a GPU can tell.
+    numbers are right, only the GPU can tell, by `semmix-rt verify BUNDLE --engine ...`, without
+    which `remix` refuses the engine.
     """
     from rich.console import Console
     from semmix_rt.engines.trt.batches import Batch

@@ -194,6 +194,52 @@ class PlanFolder:
             raise _unwritable(self.folder, exc) from exc
         return StoredPlan(path, key, content)
 
+    def parity(self, key: PlanKey) -> Mapping[str, Any] | None:
+        """What was found when a key's plan was held against PyTorch, None where it never was.
+
+        Raises:
+            EngineMismatchError: see `find`.
+        """
+        stored = self.find(key)
+        record = None if stored is None else stored.sidecar.get("parity")
+        about = isinstance(record, dict) and record.get("plan_sha256") == self.plan_sha256(key)
+        return record if about else None
+
+    def keep_parity(self, key: PlanKey, record: Mapping[str, Any], plan_sha256: str) -> None:
+        """Write into a plan's sidecar what was found when the plan was held against PyTorch.
+
+        Args:
+            key: of the plan.
+            record: plain JSON values.
+            plan_sha256: of the plan that ran.
+
+        Raises:
+            EngineMismatchError: the plan is another one by now, or damaged.
+            EngineError: the folder cannot be written.
+        """
+        with self.lock(key):
+            stored = self.find(key)
+            if stored is None or self.plan_sha256(key) != plan_sha256:
+                raise EngineMismatchError(
+                    f"the engine was built again while it was compared: run `semmix-rt verify "
+                    f"--engine {key.library}` again"
+                )
+            content = {**stored.sidecar, "parity": {**record, "plan_sha256": plan_sha256}}
+            try:
+                write_atomically(self._paths(key)[1], json.dumps(content).encode())
+            except OSError as exc:
+                raise _unwritable(self.folder, exc) from exc
+
+    def plan_sha256(self, key: PlanKey) -> str:
+        """The hash that a plan's sidecar states, empty where there is none.
+
+        Raises:
+            EngineMismatchError: see `find`.
+        """
+        stored = self.find(key)
+        record = None if stored is None else stored.sidecar.get("plan")
+        return str(record.get("sha256", "")) if isinstance(record, dict) else ""
+
     def kernels(self, key: PlanKey, gpu: Gpu) -> Path:
         """Where the kernels are kept that a plan's library compiled on a GPU."""
         facts = hashlib.sha256(json.dumps(asdict(gpu), sort_keys=True).encode()).hexdigest()

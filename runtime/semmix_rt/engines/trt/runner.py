@@ -234,6 +234,7 @@ class BatchedRunner:
     """A network's runners, one for each batch that there is a plan for, opened when needed.
 
     Attributes:
+        batches: those of the plans.
         most: how many streams or windows can be run at once.
         fallbacks: runs that float32 took over.
     """
@@ -248,7 +249,8 @@ class BatchedRunner:
             open_one: opens the runner of one of them.
             repair: how to build a plan, but for its batch.
         """
-        self._batches, self._open_one, self._repair = tuple(batches), open_one, repair
+        self.batches = tuple(batches)
+        self._open_one, self._repair = open_one, repair
         self._opened: dict[Batch, GuardedRunner] = {}
         self.most = max(batch.most for batch in batches)
         self._runner(1)
@@ -273,7 +275,7 @@ class BatchedRunner:
                 f"{rows} streams were to be run at once, the engine is built for {self.most}: "
                 f"build one with `{self._repair} --batch 1:{rows}:{rows}`"
             )
-        fitting = [batch for batch in self._batches if batch.most >= rows]
+        fitting = [batch for batch in self.batches if batch.most >= rows]
         best = min(fitting, key=lambda b: (b.size_for(rows), b.most, -b.least))
         if best not in self._opened:
             self._opened[best] = self._open_one(best)
