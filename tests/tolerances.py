@@ -191,3 +191,11 @@ that fall to the other side of a step; a quantisation itself moves values by 6e-
 
 INT8_CLIPS_DB = 15.0
 """SNR of an INT8 network on one clip against another: quiet passages are nearer to a step."""
+
+GPU_FP16_SNR_DB = 40.0
+"""Masks of an FP16-typed network on a GPU against ONNX Runtime's: both round to eleven bits, at
+other places; ONNX Runtime computes much of it in float32."""
+
+GPU_INT8_SNR_DB = 25.0
+"""Masks of a Q/DQ network on a GPU against its pairs computed as they stand: values that lie
+between two of 256 steps fall to either side."""

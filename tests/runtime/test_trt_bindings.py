@@ -70,6 +70,13 @@ USED = [
     "IExecutionContext.execute_async_v3",
 ]
 
+# What only TensorRT for RTX has, and is asked for.
+RTX_ALONE = (
+    *("ComputeCapability.", "DynamicShapesKernelSpecializationStrategy.", "IRuntimeCache."),
+    *("IRuntimeConfig.", "ICudaEngine.create_runtime_config"),
+    *("IBuilderConfig.num_compute", "IBuilderConfig.set_compute"),
+)
+
 # Of cuda-python: how many arguments each call is given.
 CALLS = {
     "cudaGetDeviceCount": 0,
@@ -109,6 +116,20 @@ def test_the_library_has(name: str) -> None:
     for part in name.split("."):
         assert hasattr(place, part), name
         place = getattr(place, part)
+
+
+def has(place: object, name: str) -> bool:
+    for part in name.split("."):
+        if not hasattr(place, part):
+            return False
+        place = getattr(place, part)
+    return True
+
+
+def test_tensorrt_itself_has_them_too() -> None:
+    trt = pytest.importorskip("tensorrt", reason="needs tensorrt, from NVIDIA's package index")
+    used = [name for name in USED if not name.startswith(RTX_ALONE)]
+    assert not [name for name in used if not has(trt, name)]
 
 
 @pytest.mark.trt

@@ -12,11 +12,11 @@ from semmix_rt.engines import open_engine, open_window_engine
 from semmix_rt.engines.trt.batches import Batch
 from semmix_rt.engines.trt.engine import TensorrtRtxEngine, TensorrtRtxWindowEngine
 from semmix_rt.engines.trt.plans import FOLDER_VARIABLE, PlanFolder
-from support_engine import TINY_SPEC, bundle_parts, tiny_inputs, tiny_model
+from support_engine import TINY_SPEC, broken_fp16, tiny_inputs, tiny_model
 from support_trt import FakeDevice, key_of, stand_in, store
 from support_window import tiny_window_bundle
 
-from semmix.bundle import Bundle, write_bundle
+from semmix.bundle import Bundle
 from semmix.errors import EngineMismatchError, UsageError
 
 
@@ -92,24 +92,6 @@ def test_context_is_encoded_segment_by_segment(built: Bundle, device: FakeDevice
         engine.encode_context(embeddings), expected, atol=tolerances.ENGINE_MASK
     )
     assert engine.encode_context(embeddings[:0]).shape == (0, 6, 4)
-
-
-def broken_fp16(folder: Path) -> Bundle:
-    """A bundle in whose fp16 network a weight has overflown to infinities of either sign."""
-    import onnx
-    from onnx import numpy_helper
-
-    parts = bundle_parts()
-    highlighters = parts["highlighters"]
-    assert isinstance(highlighters, dict)
-    model = onnx.load_model_from_string(highlighters["fp32"])
-    for tensor in model.graph.initializer:
-        if tensor.name == "projection":
-            array = numpy_helper.to_array(tensor) * np.float32(np.inf)
-            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
-    highlighters["fp16"] = model.SerializeToString()
-    parts["parity"] = {"fp32": {"passed": True}, "fp16": {"passed": True}}
-    return write_bundle(folder, **parts)  # type: ignore[arg-type]
 
 
 def test_values_that_are_no_numbers_are_computed_again_in_float32_and_counted(
