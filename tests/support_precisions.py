@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from semmix_calibration import activations, fp16, int8
 from semmix_calibration.graph import parse
 from semmix_calibration.ranges import observe
-from semmix_export.tensorrt.layers import PRODUCTS
 from semmix_rt.engines.inputs import graph_shapes
+from semmix_rt.engines.ort_placement import PRODUCTS
 
 from semmix.bundle import Bundle
 
