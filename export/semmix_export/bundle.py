@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ def export_bundle(
     with tempfile.TemporaryDirectory() as folder:
         draft = write_bundle(Path(folder) / "draft", spec, parity={}, **parts)
         limits = thresholds("fp32", spec)
-        with ChildEngine(draft) as engine:
+        with closing(ChildEngine(draft)) as engine:
             record = prove(TorchEngine(network), engine, highlighter_bytes, limits)
     return write_bundle(path, spec, parity={"fp32": record}, overwrite=overwrite, **parts)
 

@@ -17,8 +17,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +36,7 @@ _TOLD_CHARACTERS = 200
 
 
 class _Child:
-    """The process, and the calls to the engine in it; a context, which ends it."""
+    """The process, and the calls to the engine in it, until it is closed."""
 
     name = "ort"
     precision = "fp32"
@@ -63,15 +62,8 @@ class _Child:
             self.provider = str(self._answer()["provider"])
             self._open = stack.pop_all()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the process."""
         self._open.close()
 
     def _call(self, call: str, *arrays: Float32) -> list[Float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def export_window_bundle(
             },
         }
         draft = write_bundle(folder / "draft", spec, parity={}, **parts)
-        with ChildWindowEngine(draft) as engine:
+        with closing(ChildWindowEngine(draft)) as engine:
             record = prove(reference, engine, highlighter, thresholds("fp32", spec))
     tell("writing the bundle")
     return write_bundle(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from semmix.errors import EngineError
 
 def test_streams_are_those_of_this_process(tiny_bundle: Bundle) -> None:
     here = open_engine(tiny_bundle, "ort")
-    with ChildEngine(tiny_bundle) as there:
+    with closing(ChildEngine(tiny_bundle)) as there:
         assert (there.name, there.provider, there.precision) == ("ort", here.provider, "fp32")
         vectors = np.random.default_rng(1).standard_normal((3, 6, 5)).astype(np.float32)
         np.testing.assert_array_equal(there.encode_context(vectors), here.encode_context(vectors))
@@ -42,7 +43,7 @@ def test_windows_are_those_of_this_process(tmp_path: Path) -> None:
     shapes = (spec.context_vectors, spec.context_dim), (2, spec.bins, spec.frames)
     vectors, magnitude = (rng.standard_normal(s).astype(np.float32) for s in shapes)
     waveform = rng.standard_normal((2, spec.window_samples)).astype(np.float32)
-    with ChildWindowEngine(bundle) as there:
+    with closing(ChildWindowEngine(bundle)) as there:
         tokens = np.stack([there.encode_context(vectors)] * 2)
         for actual, expected in zip(
             there.run(magnitude, waveform, tokens),
@@ -54,7 +55,7 @@ def test_windows_are_those_of_this_process(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_a_crash_is_a_sentence(tiny_bundle: Bundle) -> None:
-    with ChildEngine(tiny_bundle) as there:
+    with closing(ChildEngine(tiny_bundle)) as there:
         os.kill(there._process.pid, signal.SIGSEGV)
         with pytest.raises(EngineError, match=r"ended with SIGSEGV .*exported graph.*report"):
             there.run(*tiny_inputs(tiny_model()))
