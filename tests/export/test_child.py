@@ -12,7 +12,7 @@ import pytest
 from semmix_export.child import ChildEngine, ChildWindowEngine
 from semmix_rt.engines import open_engine, open_window_engine
 from support_engine import bundle_parts, tiny_inputs, tiny_model
-from support_window import tiny_window_bundle
+from support_window import tiny_window_bundle, with_context
 
 from semmix.bundle import Bundle, write_bundle
 from semmix.errors import EngineError
@@ -35,8 +35,9 @@ def test_streams_are_those_of_this_process(tiny_bundle: Bundle) -> None:
             there.run(inputs[0][:, 1:], *inputs[1:])
 
 
-def test_windows_are_those_of_this_process(tmp_path: Path) -> None:
-    bundle = tiny_window_bundle(tmp_path / "window")
+@pytest.mark.parametrize("context", ["text", "none"])
+def test_windows_are_those_of_this_process(tmp_path: Path, context: str) -> None:
+    bundle = tiny_window_bundle(tmp_path / "window", with_context(context))
     spec, here = bundle.window_spec, open_window_engine(bundle, "ort")
     assert spec is not None
     rng = np.random.default_rng(2)
@@ -44,7 +45,9 @@ def test_windows_are_those_of_this_process(tmp_path: Path) -> None:
     vectors, magnitude = (rng.standard_normal(s).astype(np.float32) for s in shapes)
     waveform = rng.standard_normal((2, spec.window_samples)).astype(np.float32)
     with closing(ChildWindowEngine(bundle)) as there:
-        tokens = np.stack([there.encode_context(vectors)] * 2)
+        tokens = None
+        if context != "none":
+            tokens = np.stack([there.encode_context(vectors)] * 2)
         for actual, expected in zip(
             there.run(magnitude, waveform, tokens),
             here.run(magnitude, waveform, tokens),
