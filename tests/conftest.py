@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from semmix_rt.engines.trt.cuda import Cuda
 from semmix_rt.environment import provider_states
 from support_engine import bundle_parts
 from support_lvlm import write_tiny_lvlm
 
 from semmix.bundle import Bundle, write_bundle
+from semmix.errors import EngineError
 
 if TYPE_CHECKING:
     from support_encoders import ExportedEncoder
@@ -22,18 +24,21 @@ if TYPE_CHECKING:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip tests of hardware that this machine lacks, by what really starts."""
-    if (
-        item.get_closest_marker("gpu")
-        and _provider_states().get("CUDAExecutionProvider") != "starts"
-    ):
-        pytest.skip("needs an NVIDIA GPU with onnxruntime-gpu")
+    if item.get_closest_marker("gpu") and (reason := _no_gpu()):
+        pytest.skip(f"needs an NVIDIA GPU: {reason}")
     if item.get_closest_marker("trt") and importlib.util.find_spec("tensorrt_rtx") is None:
         pytest.skip("needs tensorrt-rtx: pip install 'semmix-rt[tensorrt-rtx]'")
 
 
 @lru_cache(maxsize=1)
-def _provider_states() -> dict[str, str]:
-    return provider_states()
+def _no_gpu() -> str:
+    """Why no GPU starts, by NVIDIA's bindings or ONNX Runtime; empty where one does."""
+    try:
+        Cuda().close()
+    except EngineError as exc:
+        started = provider_states().get("CUDAExecutionProvider") == "starts"
+        return "" if started else str(exc)
+    return ""
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,12 +13,14 @@ State: `trail` [H] carries the sum, `held` [F] the mask that is delayed.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from semmix.bundle import Bundle, write_bundle
 from semmix.cues.types import CUE_TYPES
 from semmix.specs import AudioSpec, ChunkSpec, ModelSpec, StateSpec, StftSpec
 
@@ -197,6 +199,21 @@ def bundle_parts(seed: int = 0, **changes: object) -> dict[str, object]:
         "parity": {"fp32": {"passed": True, "snr_db": 120.0}},
     }
     return parts | changes
+
+
+def broken_fp16(folder: Path) -> Bundle:
+    """A bundle in whose fp16 network a weight has overflown to infinities of either sign."""
+    parts = bundle_parts()
+    highlighters = parts["highlighters"]
+    assert isinstance(highlighters, dict)
+    model = onnx.load_model_from_string(highlighters["fp32"])
+    for tensor in model.graph.initializer:
+        if tensor.name == "projection":
+            array = numpy_helper.to_array(tensor) * np.float32(np.inf)
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    highlighters["fp16"] = model.SerializeToString()
+    parts["parity"] = {"fp32": {"passed": True}, "fp16": {"passed": True}}
+    return write_bundle(folder, **parts)  # type: ignore[arg-type]
 
 
 def with_spec(**changes: object) -> ModelSpec:

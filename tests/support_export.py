@@ -6,6 +6,9 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import onnx
+from onnx import numpy_helper
 from semmix_export.bundle import export_bundle
 from support_training import checkpoint_of, lively_network
 
@@ -57,3 +60,12 @@ def export_tiny(folder: Path) -> Exported:
     finally:
         logging.getLogger("torch.onnx").removeHandler(listener)
     return Exported(network, path, bundle, tuple(listener.heard))
+
+
+def a_little_off(graph: bytes) -> bytes:
+    """49 dB from what it was."""
+    model = onnx.load_from_string(graph)
+    (weight,) = [w for w in model.graph.initializer if w.name.endswith("decoder.0.time_out")]
+    array = numpy_helper.to_array(weight) * np.float32(1.3)
+    weight.CopyFrom(numpy_helper.from_array(array, weight.name))
+    return model.SerializeToString()

@@ -8,7 +8,9 @@ engines it never runs. Plans here are ONNX bytes.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
+from math import prod
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,13 +31,17 @@ FAKE_TRT = SimpleNamespace(
     __version__=VERSION,
     TensorIOMode=SimpleNamespace(INPUT="in", OUTPUT="out"),
     DataType=SimpleNamespace(FLOAT="float32", HALF="float16"),
+    DynamicShapesKernelSpecializationStrategy=SimpleNamespace(EAGER="eager"),
 )
 
 
 class FakeDevice:
-    """Counts what is asked of it; `cannot_record` makes recording fail as drivers may."""
+    """Counts what is asked of it.
 
-    def __init__(self, *, cannot_record: bool = False) -> None:
+    `cannot_record` makes recording fail as drivers may; `driver` is what compiled kernels are for.
+    """
+
+    def __init__(self, *, cannot_record: bool = False, driver: str = "13000") -> None:
         self.memory: dict[int, NDArray[np.uint8]] = {}
         self.pinned = 0
         self.recordings: list[list[Callable[[], None]]] = []
@@ -44,9 +50,11 @@ class FakeDevice:
         self.queue: list[Callable[[], None]] = []
         self._recording: list[Callable[[], None]] | None = None
         self._cannot_record = cannot_record
+        self.driver = driver
+        self.compiled: list[str] = []
 
     def gpu(self) -> Gpu:
-        return Gpu("Fake GPU", "sm86")
+        return Gpu("Fake GPU", "sm86", self.driver)
 
     def device_buffer(self, size_bytes: int) -> int:
         address = 4096 * (len(self.memory) + 1)
@@ -61,10 +69,10 @@ class FakeDevice:
         return 7
 
     def to_device(self, address: int, host: NDArray[np.uint8]) -> None:
-        self.enqueue(lambda: np.copyto(self.memory[address], host))
+        self.enqueue(lambda: np.copyto(self.memory[address][: host.nbytes], host))
 
     def to_host(self, host: NDArray[np.uint8], address: int) -> None:
-        self.enqueue(lambda: np.copyto(host, self.memory[address]))
+        self.enqueue(lambda: np.copyto(host, self.memory[address][: host.nbytes]))
 
     def capture(self, work: Callable[[], None]) -> int:
         if self._cannot_record:
@@ -90,31 +98,82 @@ class FakeDevice:
 
 
 class FakeEngine:
-    """An engine over ONNX bytes, and its own only execution context."""
+    """An engine over ONNX bytes."""
 
     def __init__(self, graph: bytes, device: FakeDevice) -> None:
-        self._session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
-        self._device = device
-        self._inputs = [tensor.name for tensor in self._session.get_inputs()]
-        self._names = [*self._inputs, *(t.name for t in self._session.get_outputs())]
-        self._shapes: dict[str, tuple[int, ...]] = {}
-        self._addresses: dict[str, int] = {}
+        self.session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        self.device = device
+        self.inputs = [tensor.name for tensor in self.session.get_inputs()]
+        self.names = [*self.inputs, *(t.name for t in self.session.get_outputs())]
 
     @property
     def num_io_tensors(self) -> int:
-        return len(self._names)
+        return len(self.names)
 
     def get_tensor_name(self, index: int) -> str:
-        return self._names[index]
+        return self.names[index]
 
     def get_tensor_mode(self, name: str) -> str:
-        return "in" if name in self._inputs else "out"
+        return "in" if name in self.inputs else "out"
 
     def get_tensor_dtype(self, name: str) -> str:
         return "float32"
 
-    def create_execution_context(self) -> FakeEngine:
-        return self
+    def create_runtime_config(self) -> FakeRuntimeConfig:
+        return FakeRuntimeConfig(self.device)
+
+    def create_execution_context(self, runtime_config: FakeRuntimeConfig) -> FakeContext:
+        assert runtime_config.dynamic_shapes_kernel_specialization_strategy == "eager"
+        assert runtime_config.used is not None
+        return FakeContext(self, runtime_config.used)
+
+
+class FakeRuntimeConfig:
+    """A configuration and, since it is used for one engine, its only cache."""
+
+    def __init__(self, device: FakeDevice) -> None:
+        self.dynamic_shapes_kernel_specialization_strategy = "lazy"
+        self.used: FakeKernels | None = None
+        self._device = device
+
+    def create_runtime_cache(self) -> FakeKernels:
+        return FakeKernels(self._device)
+
+    def set_runtime_cache(self, cache: FakeKernels) -> bool:
+        self.used = cache
+        return True
+
+
+class FakeKernels:
+    """The shapes that were compiled for, and by what."""
+
+    def __init__(self, device: FakeDevice) -> None:
+        self._device = device
+        self._known: set[str] = set()
+
+    def deserialize(self, content: bytes) -> bool:
+        maker, *known = json.loads(content)
+        self._known |= set(known)
+        return bool(maker == VERSION)
+
+    def serialize(self) -> bytes:
+        return json.dumps([VERSION, *sorted(self._known)]).encode()
+
+    def compile(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        if str(shapes) not in self._known:
+            self._known.add(str(shapes))
+            self._device.compiled.append(str(shapes))
+
+
+class FakeContext:
+    """Shapes and addresses of one way through an engine."""
+
+    def __init__(self, engine: FakeEngine, kernels: FakeKernels) -> None:
+        self._kernels = kernels
+        self._session, self._device = engine.session, engine.device
+        self._inputs, self._names = engine.inputs, engine.names
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._addresses: dict[str, int] = {}
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self._shapes[name] = shape
@@ -135,6 +194,7 @@ class FakeEngine:
 
     def execute_async_v3(self, stream: int) -> bool:
         assert stream == self._device.stream()
+        self._kernels.compile(self._shapes)
         self._device.enqueue(self._compute)
         return True
 
@@ -148,7 +208,8 @@ class FakeEngine:
             self._memory(name)[:] = result.ravel().view(np.uint8)
 
     def _memory(self, name: str) -> NDArray[np.uint8]:
-        return self._device.memory[self._addresses[name]]
+        size_bytes = 4 * prod(self._shapes[name])
+        return self._device.memory[self._addresses[name]][:size_bytes]
 
 
 def stand_in(patch: pytest.MonkeyPatch, device: FakeDevice) -> None:

@@ -202,3 +202,11 @@ rates, 13 % at the poorest; out of place by a sample or two it would be more."""
 ENCODER_SNR_DB = 100.0
 """Vectors of encoders of one or two layers, ONNX Runtime against transformers: float32 sums in
 another order, 120 to 145 dB."""
+
+GPU_FP16_SNR_DB = 40.0
+"""Masks of an FP16-typed network on a GPU against ONNX Runtime's: both round to eleven bits, at
+other places; ONNX Runtime computes much of it in float32."""
+
+GPU_INT8_SNR_DB = 25.0
+"""Masks of a Q/DQ network on a GPU against its pairs computed as they stand: values that lie
+between two of 256 steps fall to either side."""

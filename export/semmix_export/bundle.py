@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save as save_safetensors
-from semmix_rt.engines import open_engine
 
 import semmix
 from semmix.bundle import Bundle, write_bundle
@@ -23,6 +23,7 @@ from semmix.nn import EdgeSemMix
 from semmix.nn.engine import TorchEngine
 from semmix.specs import Spec
 from semmix.training.checkpoint import Checkpoint
+from semmix_export.child import ChildEngine
 from semmix_export.gate import prove
 from semmix_export.graphs import (
     OPSET,
@@ -80,6 +81,7 @@ def export_bundle(
 
     Raises:
         ParityError: ONNX Runtime and PyTorch differ by more than the gate allows.
+        EngineError: ONNX Runtime cannot run the graphs, or crashes over them.
         UsageError: the path is taken.
     """
     network = checkpoint.network()
@@ -109,8 +111,9 @@ def export_bundle(
     }
     with tempfile.TemporaryDirectory() as folder:
         draft = write_bundle(Path(folder) / "draft", spec, parity={}, **parts)
-        engine = open_engine(draft, "ort")
-        record = prove(TorchEngine(network), engine, highlighter_bytes, thresholds("fp32", spec))
+        limits = thresholds("fp32", spec)
+        with closing(ChildEngine(draft)) as engine:
+            record = prove(TorchEngine(network), engine, highlighter_bytes, limits)
     return write_bundle(path, spec, parity={"fp32": record}, overwrite=overwrite, **parts)
 
 

@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from semmix_rt.engines import open_engine, open_window_engine
+from semmix_rt.engines.trt.batches import ONE
+from semmix_rt.engines.trt.engine import CompiledEngine
+from semmix_rt.engines.trt.library import LIBRARIES
 
 from semmix.bundle import Bundle, check_precision
 from semmix.errors import ModelFormatError, UsageError
@@ -17,16 +20,19 @@ from semmix.nn.base.config import ContextAttention
 from semmix.nn.base.engine import TorchWindowEngine
 from semmix.nn.engine import WEIGHTS_FILE, TorchEngine
 from semmix.specs import WindowSpec
-from semmix_export.gate import AnyEngine, Gate, Parity, torch_reference
+from semmix_export.gate import AnyEngine, Gate, Parity, Tell, several, torch_reference
 from semmix_export.gate_sounds import gate_sounds
 from semmix_export.provenance import file_record
-from semmix_export.thresholds import thresholds
+from semmix_export.thresholds import Thresholds, thresholds
 
 SCHEMA = "semmix-rt.verify"
 SCHEMA_VERSION = 1
 
 _RECORDED = "ort"
 """Records in a bundle are about its graphs in this engine."""
+
+Place = Literal["", "bundle", "engines"]
+"""Where records were kept: nowhere, in the bundle, or beside compiled engines."""
 
 VerifyProgress = Callable[[str, int, int, str], None]
 """`progress(precision, done, total, sound)`."""
@@ -38,13 +44,21 @@ class PrecisionResult:
 
     Attributes:
         precision: its name.
+        batch: of the compiled engine that ran, as least:usual:most; else empty.
         parity: what was found on each sound.
         record: the same as plain JSON values, as a bundle keeps it.
     """
 
     precision: str
+    batch: str
     parity: Parity
     record: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The precision, with the batch of an engine that runs more than one stream."""
+        alone = self.batch in ("", str(ONE))
+        return self.precision if alone else f"{self.precision} {self.batch}"
 
     @property
     def passed(self) -> bool:
@@ -62,7 +76,7 @@ class Verification:
         sha256: of the bundle as it is now.
         against: what the reference was.
         results: by precision, in the order asked for.
-        written: whether the records were written into the bundle.
+        kept: where the records were written.
     """
 
     path: Path
@@ -70,7 +84,7 @@ class Verification:
     sha256: str
     against: str
     results: tuple[PrecisionResult, ...]
-    written: bool
+    kept: Place
 
     @property
     def passed(self) -> bool:
@@ -92,8 +106,9 @@ class Verification:
             "sha256": self.sha256,
             "against": self.against,
             "passed": self.passed,
-            "written": self.written,
-            "precisions": {result.precision: result.record for result in self.results},
+            "written": self.kept != "",
+            "kept": self.kept,
+            "precisions": {result.name: result.record for result in self.results},
         }
 
 
@@ -113,16 +128,17 @@ def verify(
 
     Args:
         bundle: a model, its path, or the name of one that comes along, such as `edge`.
-        precisions: which; None for all it holds (for the torch engine, fp32).
+        precisions: which; None for all it holds (for the torch engine, fp32). Of compiled engines
+            fp32 always is among them, as what the others turn to.
         engine: what runs them, as in `open_engine`.
         media: files whose loudest stretch is heard as well.
         stems: folder with `speech`, `music` and `effects` files, instead of those that come along.
         checkpoint: of an imported model whose bundle carries no weights for PyTorch: the file it
             was imported from.
         threads: CPU threads of each engine.
-        write: keep the records in the bundle; None to do so but for models that come along, which
-            are part of the installation, and for engines other than ort, which are not what the
-            records in a bundle are about.
+        write: keep the records: of ort in the bundle, of compiled engines beside these. None to
+            do so, but not in models that come along, which are part of the installation, and
+            not of other engines, which no record is about.
         progress: is told of each sound.
 
     Returns:
@@ -132,19 +148,18 @@ def verify(
         UsageError: no such precision, no stems, or records that cannot be written.
         ModelFormatError: no bundle, or one without weights to compare with.
         MediaError: a file to hear cannot be read.
-        EngineError: the engine is missing or cannot run the model.
+        EngineError: the engine is missing or cannot run the model, or records cannot be kept.
     """
     model = bundle if isinstance(bundle, Bundle) else Bundle.find(bundle)
-    chosen = tuple(precisions or (("fp32",) if engine == "torch" else model.precisions))
-    for precision in chosen:
-        check_precision(precision)
-        model.check_holds(precision)
     name = _RECORDED if engine == "auto" else engine
-    if write and name != _RECORDED:
+    chosen = _precisions(model, name, precisions)
+    place: Place = "bundle" if name == _RECORDED else "engines" if name in LIBRARIES else ""
+    if write and not place:
         raise UsageError(
-            f"records in a bundle are about its graphs in the ort engine, not in {name}: "
-            "leave writing out"
+            f"records are kept of ort and of compiled engines, not of {name}: leave writing out"
         )
+    if write is False or (write is None and place == "bundle" and model.comes_along):
+        place = ""
     spec = model.manifest.spec
     sounds = gate_sounds(spec, media=media, stems=stems)
     gate = Gate(_reference(model, checkpoint, threads), sounds)
@@ -156,15 +171,44 @@ def verify(
             progress(precision, done, total, sound)
 
         opened = _open(model, name, threads, precision)
-        # Engines of fixed shapes run one stream at a time.
-        batch = name == "torch" or name.startswith("ort")
-        parity = gate.compare(opened, thresholds(precision, spec), batch=batch, tell=tell)
-        record = parity.record(opened, model.highlighter_graph(precision), against)
-        results.append(PrecisionResult(precision, parity, record))
-    kept = (name == _RECORDED and not model.comes_along) if write is None else write
-    for result in results if kept else ():
+        limits, graph = thresholds(precision, spec), model.highlighter_graph(precision)
+        for one in opened.plan_by_plan() if isinstance(opened, CompiledEngine) else (opened,):
+            result = _held(gate, one, limits, graph, against, tell)
+            if place == "engines" and isinstance(one, CompiledEngine):
+                one.keep_parity(result.record)
+            results.append(result)
+    for result in results if place == "bundle" else ():
         model = model.with_parity(result.precision, result.record)
-    return Verification(model.path, model.name, model.sha256, against, tuple(results), kept)
+    return Verification(model.path, model.name, model.sha256, against, tuple(results), place)
+
+
+def _precisions(model: Bundle, engine: str, asked: Sequence[str] | None) -> tuple[str, ...]:
+    """Which networks to compare, each held by the bundle."""
+    chosen = tuple(asked or (("fp32",) if engine == "torch" else model.precisions))
+    if engine in LIBRARIES:
+        # What is made for kernels of CPUs is not compiled, unless it is asked for and refused.
+        fit = chosen if asked else tuple(name for name in chosen if name != "int8cpu")
+        chosen = tuple(dict.fromkeys(("fp32", *fit)))
+    for precision in chosen:
+        check_precision(precision)
+        model.check_holds(precision)
+    return chosen
+
+
+def _held(
+    gate: Gate, engine: AnyEngine, limits: Thresholds, graph: bytes, against: str, tell: Tell
+) -> PrecisionResult:
+    """An engine, of compiled ones with a single plan, held against the reference."""
+    if not isinstance(engine, CompiledEngine):
+        own_batch = engine.name == "torch" or engine.name.startswith("ort")
+        batches = several(engine.spec) if own_batch else ()
+        parity = gate.compare(engine, limits, batches=batches, tell=tell)
+        return PrecisionResult(engine.precision, "", parity, parity.record(engine, graph, against))
+    (batch,) = engine.batches
+    parity = gate.compare(engine, limits, batches=batch.sizes, tell=tell)
+    facts = {"batch": str(batch), "fallback_runs": engine.fallback_runs}
+    record = parity.record(engine, graph, against) | facts
+    return PrecisionResult(engine.precision, str(batch), parity, record)
 
 
 def _open(bundle: Bundle, engine: str, threads: int, precision: str) -> AnyEngine:

@@ -27,7 +27,8 @@ _FILE = click.Path(path_type=Path)
     "--engine",
     default="ort",
     show_default=True,
-    help="What runs the network beside PyTorch. The bundle keeps the records of ort alone.",
+    help="What runs the network beside PyTorch. The bundle keeps the records of ort alone; those "
+    "of tensorrt and tensorrt-rtx are kept beside the engines that `semmix-rt build` made.",
 )
 @click.option(
     "--media",
@@ -54,8 +55,8 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--write/--no-write",
     default=None,
-    help="Keep the records in the bundle, where `remix` looks for them. "
-    "[they are kept, but for the model that comes along]",
+    help="Keep the records, where `remix` looks for them. "
+    "[they are kept, but not in the model that comes along]",
 )
 @click.option(
     "--json",
@@ -126,7 +127,7 @@ def command(
         _show(found)
     if not found.passed:
         failed = [r for r in found.results if not r.passed]
-        details = "; ".join(f"{r.precision}: {_reason(r)}" for r in failed)
+        details = "; ".join(f"{r.name}: {_reason(r)}" for r in failed)
         raise ParityError(f"{found.path} does not agree with PyTorch ({details})")
 
 
@@ -141,7 +142,7 @@ def _show(found: Verification) -> None:
     """A table for each precision, and a line on what it means."""
     for result in found.results:
         limits, parity = result.parity.limits, result.parity
-        click.echo(f"{result.precision} in {result.record['engine']}, by sound (* real) and cues:")
+        click.echo(f"{result.name} in {result.record['engine']}, by sound (* real) and cues:")
         click.echo(_HEAD)
         for sound in parity.sounds:
             click.echo(f"{_row(sound)}  {'FAIL' if sound.failures(limits) else 'ok'}")
@@ -154,21 +155,25 @@ def _show(found: Verification) -> None:
             if value is not None
         ]
         click.echo(
-            f"{result.precision} {'agrees' if result.passed else 'does not agree'} with "
+            f"{result.name} {'agrees' if result.passed else 'does not agree'} with "
             f"{found.against}: worst {parity.snr_db:.1f} dB, at least {limits.snr_db:g} dB is "
             f"asked for{''.join(extras)}"
         )
+        if taken_over := result.record.get("fallback_runs"):
+            click.echo(f"  fp32 took over in {taken_over} runs that gave no numbers")
         for failure in parity.failures:
             click.echo(f"  outside the gate: {failure}")
         click.echo()
     if found.only_made_sounds:
         click.echo("Only made sounds were heard, no real one.")
-    click.echo(
-        "The records were kept in the bundle."
-        if found.written
-        else "The records were not kept: the bundle is as it was."
-    )
+    click.echo(_KEPT[found.kept])
 
+
+_KEPT = {
+    "": "The records were not kept: the bundle is as it was.",
+    "bundle": "The records were kept in the bundle.",
+    "engines": "The records were kept beside the engines.",
+}
 
 _HEAD = (
     f"{'':<16} {'cues':<9} {'SNR dB':>6} {'mask max':>8} {'p99.9':>7} {'MAG':>7} {'ENV':>7} "

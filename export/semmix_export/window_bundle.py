@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import save as save_safetensors
-from semmix_rt.engines.ort_windows import OrtWindowEngine
 
 from semmix.bundle import Bundle, write_bundle
 from semmix.dsp.windows import analyse
@@ -18,6 +19,7 @@ from semmix.nn import BaseSemMix
 from semmix.nn.base.engine import TorchWindowEngine, window_spec
 from semmix.specs import WindowSpec
 from semmix_export.bundle import graph_facts, versions
+from semmix_export.child import ChildWindowEngine
 from semmix_export.gate import directions, prove
 from semmix_export.gate_sounds import proof_sound
 from semmix_export.graphs import OPSET, stamp
@@ -54,6 +56,7 @@ def export_window_bundle(
 
     Raises:
         ParityError: ONNX Runtime and PyTorch differ by more than the gate allows.
+        EngineError: ONNX Runtime cannot run the graphs, or crashes over them.
         ModelFormatError: windows that do not fit together.
         UsageError: the path is taken.
     """
@@ -73,24 +76,28 @@ def export_window_bundle(
         highlighter = stamp((folder / "highlighter.onnx").read_bytes(), said)
         tell("comparing ONNX Runtime with PyTorch")
         reference = TorchWindowEngine(network, spec)
-        engine = OrtWindowEngine(spec, context, highlighter)
-        record = prove(reference, engine, highlighter, thresholds("fp32", spec))
+        parts: dict[str, Any] = {
+            "context": context,
+            "highlighters": {"fp32": highlighter},
+            "golden": golden_arrays(reference),
+            "model_card": model_card,
+            "provenance": {
+                "config": asdict(network.config),
+                "versions": versions(),
+                **(provenance or {}),
+            },
+        }
+        draft = write_bundle(folder / "draft", spec, parity={}, **parts)
+        with closing(ChildWindowEngine(draft)) as engine:
+            record = prove(reference, engine, highlighter, thresholds("fp32", spec))
     tell("writing the bundle")
     return write_bundle(
         path,
         spec,
-        context=context,
-        highlighters={"fp32": highlighter},
-        golden=golden_arrays(reference),
-        model_card=model_card,
-        provenance={
-            "config": asdict(network.config),
-            "versions": versions(),
-            **(provenance or {}),
-        },
         parity={"fp32": record},
         network=weights if with_torch else None,
         overwrite=overwrite,
+        **parts,
     )
 
 

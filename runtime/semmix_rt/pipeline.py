@@ -25,7 +25,7 @@ from semmix_rt.media.transfer import Transfer
 from semmix_rt.planning import plan_streams
 from semmix_rt.programme import measure_programme
 from semmix_rt.progress import Progress, ProgressCallback, Stage
-from semmix_rt.proof import check_proof
+from semmix_rt.proof import check_engine_proof, check_proof
 from semmix_rt.report import (
     ModelReport,
     Report,
@@ -204,6 +204,7 @@ def remix(
                 stack.enter_context(hearing.feed)
             engine_threads = _DEFAULT_THREADS if threads is None else threads
             timed = hearing.load(engine, engine_threads, precision)
+            doubt = doubt or check_engine_proof(bundle, timed, allow_unverified=allow_unverified)
 
         run = _Run(transfer, hearing, timed, clock, tell, amount, programme_lufs)
         summary = None if dry_run else run.all()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from semmix.bundle import Bundle
 from semmix.errors import ParityError
+from semmix_rt.engines.base import Engine, WindowEngine
+from semmix_rt.engines.trt.library import LIBRARIES
+from semmix_rt.timing import TimedEngine, TimedWindowEngine
 
 _REFERENCE = "torch"
 
@@ -11,7 +14,8 @@ _REFERENCE = "torch"
 def check_proof(bundle: Bundle, engine: str, precision: str, *, allow_unverified: bool) -> str:
     """Refuse a precision whose parity record is missing or failed.
 
-    The PyTorch engine is what records compare with, and needs none.
+    The PyTorch engine is what records compare with, and needs none. Compiled engines have records
+    of their own, which lie beside them: see `check_engine_proof`.
 
     Args:
         bundle: the model.
@@ -27,14 +31,50 @@ def check_proof(bundle: Bundle, engine: str, precision: str, *, allow_unverified
         ParityError: there is no passing record, and that is not allowed.
     """
     bundle.check_holds(precision)
-    if engine == _REFERENCE or bundle.parity_passed(precision):
+    if engine == _REFERENCE or engine in LIBRARIES or bundle.parity_passed(precision):
         return ""
     failed = precision in bundle.parity
     found = "failed its comparison" if failed else "has never been compared"
     sentence = f"the {precision} network of {bundle.path} {found} with PyTorch"
+    return _doubt(sentence, f"semmix-rt verify {bundle.path}", allow_unverified)
+
+
+def check_engine_proof(
+    bundle: Bundle,
+    engine: Engine | WindowEngine | TimedEngine | TimedWindowEngine,
+    *,
+    allow_unverified: bool,
+) -> str:
+    """Refuse a compiled engine that has no passing parity record beside its plans.
+
+    What a compiler made of a proved graph is another thing than the graph, and so is each
+    compilation. Engines that run the graph itself pass.
+
+    Args:
+        bundle: the model.
+        engine: opened.
+        allow_unverified: say so instead of refusing.
+
+    Returns:
+        a warning, empty where all is well.
+
+    Raises:
+        ParityError: there is no passing record, and that is not allowed.
+        EngineMismatchError: a plan's sidecar is damaged.
+    """
+    found: str = getattr(engine, "unproved", "")
+    if not found:
+        return ""
+    command = (
+        f"semmix-rt verify {bundle.path} --engine {engine.name} --precision {engine.precision}"
+    )
+    return _doubt(f"the {engine.name} engine of {bundle.path} {found}", command, allow_unverified)
+
+
+def _doubt(sentence: str, command: str, allow_unverified: bool) -> str:
     if allow_unverified:
         return f"{sentence}: what it makes of the sound may be wrong"
     raise ParityError(
-        f"{sentence}: run `semmix-rt verify {bundle.path}`, or pass --allow-unverified "
-        "(allow_unverified=True) to hear it all the same"
+        f"{sentence}: run `{command}`, or pass --allow-unverified (allow_unverified=True) to hear "
+        "it all the same"
     )

@@ -24,7 +24,7 @@ from semmix_rt.engines.registry import open_engine, open_window_engine
 from semmix_rt.hearing import Stream, check_encoders, check_window_settings
 from semmix_rt.pipeline import check_settings
 from semmix_rt.programme import level_gain_db
-from semmix_rt.proof import check_proof
+from semmix_rt.proof import check_engine_proof, check_proof
 from semmix_rt.streaming import RemixStream
 from semmix_rt.timeline import CueTimeline, unknown_cues
 from semmix_rt.window_context import HeldVectors, held_segments
@@ -96,8 +96,6 @@ class Remixer:
         self.channels = channels
         bundle = Bundle.default() if model is None else Bundle.load(model)
         doubt = check_proof(bundle, engine, precision, allow_unverified=allow_unverified)
-        if doubt:
-            warnings.warn(doubt, stacklevel=2)
         self._amount, self._start_s = amount, start_s
         self._cues = CueSheet(()) if cues is None else cues
         if bundle.window_spec is None:
@@ -108,6 +106,11 @@ class Remixer:
         else:
             check_window_settings(bundle.name, max_gain_db, programme_lufs)
             self._way = _Windows(bundle, engine, threads, precision, _path(text_encoder))
+        doubt = doubt or check_engine_proof(
+            bundle, self._way.engine, allow_unverified=allow_unverified
+        )
+        if doubt:
+            warnings.warn(doubt, stacklevel=2)
         self._way.check(self._cues)
         self._flushed = False
         self._stream = self._open_stream()
@@ -196,7 +199,7 @@ class _Chunks:
     ) -> None:
         self._spec = bundle.spec
         self._embed = CueEmbedder(bundle.spec)
-        self._engine = open_engine(bundle, engine, threads=threads, precision=precision)
+        self.engine = open_engine(bundle, engine, threads=threads, precision=precision)
         self._max_gain_db = max_gain_db
         self._level_gain_db = level_gain_db(programme_lufs, bundle.spec)
 
@@ -212,12 +215,12 @@ class _Chunks:
         timeline = CueTimeline(
             cues.segments,
             self._embed,
-            self._engine.encode_context,
+            self.engine.encode_context,
             self._spec.max_segments,
             unknown=unknown_cues(self._spec),
         )
         return RemixStream(
-            self._engine,
+            self.engine,
             timeline,
             sample_rate_hz,
             channels,
@@ -251,7 +254,7 @@ class _Windows:
         self._embed = None
         if text_encoder is not None:
             self._embed = open_captions(text_encoder, spec.context_dim)
-        self._engine = open_window_engine(bundle, engine, threads=threads, precision=precision)
+        self.engine = open_window_engine(bundle, engine, threads=threads, precision=precision)
 
     def check(self, cues: CueSheet) -> None:
         """Refuse cues for a model that takes none."""
@@ -267,7 +270,7 @@ class _Windows:
             held = held_segments(cues.segments, self._embed)
             context = HeldVectors(held, self._spec.context_dim)
         return WindowStream(
-            self._engine, context, sample_rate_hz, channels, amount=amount, start_s=start_s
+            self.engine, context, sample_rate_hz, channels, amount=amount, start_s=start_s
         )
 
 

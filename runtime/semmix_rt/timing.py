@@ -68,6 +68,11 @@ class _Timed:
         """Chunks that float32 took over, of an engine that has it to turn to."""
         return getattr(self._timed, "fallback_runs", 0)
 
+    @property
+    def unproved(self) -> str:
+        """Why a compiled engine is not proved, empty for others; see `semmix_rt.proof`."""
+        return getattr(self._timed, "unproved", "")
+
     def latency_ms(self, percentile: float) -> float | None:
         """Wall time of one chunk, None before the first."""
         if not self._chunks_s:

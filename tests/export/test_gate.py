@@ -36,7 +36,7 @@ def gate(exported) -> Gate:
 
 def judge(gate: Gate, bundle: Bundle) -> Parity:
     limits = thresholds("fp32", bundle.spec)
-    return gate.compare(open_engine(bundle, "ort"), limits, batch=True)
+    return gate.compare(open_engine(bundle, "ort"), limits, batches=(3,))
 
 
 def mutated(bundle: Bundle, mutation: Mutation, to: Path) -> Bundle:
@@ -143,7 +143,7 @@ def test_broken_cues_fail(gate: Gate, exported, tmp_path: Path) -> None:
         def encode_context(self, embeddings: np.ndarray) -> np.ndarray:
             return 1.01 * self._engine.encode_context(embeddings)
 
-    parity = gate.compare(OtherCues(), thresholds("fp32", TINY_SPEC), batch=False)  # type: ignore[arg-type]
+    parity = gate.compare(OtherCues(), thresholds("fp32", TINY_SPEC), batches=())  # type: ignore[arg-type]
     assert any(f.startswith("encoded cues") for f in parity.failures)
     assert {f.partition(",")[0] for f in parity.failures} >= {"speech"}
     assert parity.batch_snr_db is None
@@ -199,7 +199,7 @@ def test_thresholds_are_stricter_where_there_are_more_bits() -> None:
 def test_a_record_is_plain_json_even_of_what_is_no_number(gate: Gate, exported, tmp_path) -> None:
     broken = mutated(exported.bundle, MUTATIONS["one number that is none"], tmp_path / "nan")
     engine = open_engine(broken, "ort")
-    parity = gate.compare(engine, thresholds("fp32", broken.spec), batch=True)
+    parity = gate.compare(engine, thresholds("fp32", broken.spec), batches=(3,))
     record = parity.record(engine, broken.highlighter_graph(), "torch")
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert record["passed"] is False
@@ -270,13 +270,13 @@ def test_models_of_windows_are_judged_likewise(context: str) -> None:
     engine = TinyWindowEngine(with_context(context))
     gate = Gate(engine, gate_sounds(engine.spec, brief=True))
     limits = thresholds("fp32", engine.spec)
-    assert gate.compare(engine, limits, batch=True).passed
+    assert gate.compare(engine, limits, batches=(3,)).passed
 
     class Louder(TinyWindowEngine):
         def run(self, *inputs: object) -> tuple[np.ndarray, np.ndarray]:
             mask, wave = super().run(*inputs)  # type: ignore[arg-type]
             return mask, wave * np.float32(1.01)
 
-    found = gate.compare(Louder(engine.spec), limits, batch=True)
+    found = gate.compare(Louder(engine.spec), limits, batches=(3,))
     assert not found.passed
     assert "speech" in {f.partition(",")[0] for f in found.failures}

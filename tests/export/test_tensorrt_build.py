@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 from semmix_export.tensorrt import build
 from semmix_rt.cli.root import main
 from semmix_rt.engines.inputs import graph_shapes
+from semmix_rt.engines.trt.batches import Batch
 from semmix_rt.engines.trt.library import LIBRARIES, load
 from semmix_rt.engines.trt.plans import PlanFolder, PlanKey
 from support_engine import bundle_parts
@@ -21,6 +22,8 @@ from semmix.bundle import Bundle, write_bundle
 from semmix.errors import EngineError, EngineMismatchError, ProviderError, UsageError
 
 pytestmark = pytest.mark.trt
+
+RANGES = (Batch(1, 2, 4), Batch())
 
 
 def key_for(bundle: Bundle, precision: str, target: str) -> PlanKey:
@@ -51,7 +54,7 @@ def test_engines_are_built_described_and_found_again(tiny_bundle: Bundle, tmp_pa
     assert mask.path.stat().st_size == mask.plan_bytes > 1000
     assert [p.operator for p in mask.table.products] == ["MatMul"] * len(mask.table.products)
     key = key_for(tiny_bundle, "fp32", "sm86")
-    assert mask.path.name == f"{key.sha256}.plan"
+    assert mask.path.name == f"{key.name}.plan"
     assert PlanFolder(tmp_path).load(key) == mask.path.read_bytes()
     sidecar = json.loads(mask.path.with_suffix(".json").read_text())
     assert sidecar["key"] == key.parts()
@@ -66,6 +69,32 @@ def test_engines_are_built_described_and_found_again(tiny_bundle: Bundle, tmp_pa
     anew = build(tiny_bundle, targets=["sm86"], folder=tmp_path, rebuild=True)
     assert all(b.build_s is not None for b in anew)
     assert mask.path.stat().st_mtime_ns > before
+
+
+def test_a_range_of_streams_is_compiled_beside_a_single_one(
+    tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (_, single) = build(tiny_bundle, targets=["sm86"], folder=tmp_path)
+    line = ["build", str(tiny_bundle.path), "--target", "sm86", "-o", str(tmp_path)]
+    assert main([*line, "--batch", "1:2:4", "--json"]) == 0
+    context, several = json.loads(capsys.readouterr().out)
+    # Cues are encoded one segment at a time.
+    assert (context["batch"], context["build_s"], several["batch"]) == ("1:1:1", None, "1:2:4")
+    sidecar = json.loads(Path(several["path"]).with_suffix(".json").read_text())
+    assert sidecar["key"]["batch"] == {"least": 1, "usual": 2, "most": 4}
+    assert (
+        sidecar["key"]["shapes"]
+        == json.loads(single.path.with_suffix(".json").read_text())["key"]["shapes"]
+    )
+    key = key_for(tiny_bundle, "fp32", "sm86")
+    assert PlanFolder(tmp_path).batches(key) == (Batch(), Batch(1, 2, 4))
+    assert single.path.name == f"{key.name}.plan" != Path(several["path"]).name
+    # What varies in the compiled engine is the batch, and a fixed one varies in nothing.
+    varying = [build(tiny_bundle, targets=["sm86"], folder=tmp_path, batch=b)[1] for b in RANGES]
+    shapes = [{t.shape[0] for la in b.table.layers for t in la.inputs} for b in varying]
+    assert [-1 in sizes for sizes in shapes] == [True, False]
+    assert main([*line, "--batch", "4:2:1"]) == UsageError.exit_code
+    assert "least:usual:most" in capsys.readouterr().err
 
 
 def test_a_damaged_engine_is_refused_and_rebuilt_when_asked(

@@ -6,15 +6,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
-from onnx import numpy_helper
 from semmix_export import verification, verify
 from semmix_export.gate_sounds import gate_sounds
 from semmix_rt import Remixer
 from semmix_rt.cli.root import main
 from support_checkpoint import published, save_lightning
+from support_export import a_little_off
 
 from semmix.bundle import Bundle
 from semmix.errors import ModelFormatError, ParityError, UsageError
@@ -28,15 +26,6 @@ def _few_sounds(monkeypatch: pytest.MonkeyPatch) -> None:
         return gate_sounds(spec, brief=True, **options)[2:]  # type: ignore[arg-type]
 
     monkeypatch.setattr(verification, "gate_sounds", few)
-
-
-def a_little_off(graph: bytes) -> bytes:
-    """49 dB from what it was."""
-    model = onnx.load_from_string(graph)
-    (weight,) = [w for w in model.graph.initializer if w.name.endswith("decoder.0.time_out")]
-    array = numpy_helper.to_array(weight) * np.float32(1.3)
-    weight.CopyFrom(numpy_helper.from_array(array, weight.name))
-    return model.SerializeToString()
 
 
 @pytest.fixture
@@ -53,7 +42,7 @@ def test_records_are_kept_and_only_what_passed_may_run(own: Bundle) -> None:
     found = verify(own.path)
     again = Bundle.load(own.path)
     assert found.sha256 == again.sha256 != own.sha256
-    assert found.written
+    assert found.kept == "bundle"
     assert not found.passed
     passed = {result.precision: result.passed for result in found.results}
     # Less than eleven bits leave, and more than eight do.
@@ -70,7 +59,7 @@ def test_records_are_kept_and_only_what_passed_may_run(own: Bundle) -> None:
 def test_a_bundle_may_stay_as_it_is(own: Bundle) -> None:
     found = verify(own, precisions=["fp32"], write=False)
     assert found.passed
-    assert not found.written
+    assert not found.kept
     assert Bundle.load(own.path).sha256 == own.sha256 == found.sha256
     assert [r.precision for r in found.results] == ["fp32"]
 
@@ -81,9 +70,9 @@ def test_the_model_that_comes_along_is_written_on_request_only(
     monkeypatch.setattr("semmix.bundle.bundle._BUNDLES", own.path.parent)
     found = verify("own", precisions=["fp32"])
     assert found.passed
-    assert not found.written
+    assert not found.kept
     assert Bundle.load(own.path).sha256 == own.sha256
-    assert verify("own", precisions=["fp32"], write=True).written
+    assert verify("own", precisions=["fp32"], write=True).kept == "bundle"
     assert Bundle.load(own.path).parity_passed("fp32")
 
 
@@ -92,8 +81,8 @@ def test_other_engines_leave_no_record_in_the_bundle(own: Bundle) -> None:
     (result,) = found.results
     assert result.record["engine"] == "torch"
     assert result.parity.snr_db == 200.0
-    assert not found.written
-    with pytest.raises(UsageError, match="in the ort engine, not in torch"):
+    assert not found.kept
+    with pytest.raises(UsageError, match="of ort and of compiled engines, not of torch"):
         verify(own, engine="torch", write=True)
 
 

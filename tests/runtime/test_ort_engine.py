@@ -9,11 +9,15 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+import soundfile
 import tolerances
 from onnx import TensorProto, helper, numpy_helper
+from semmix_rt.cli.root import main
 from semmix_rt.engines import engine_names, open_engine, registry
 from semmix_rt.engines.base import Engine
 from semmix_rt.engines.ort import OrtEngine, open_session, session_options
+from semmix_rt.engines.ort_placement import PRODUCTS, RECORD, check_placement
+from semmix_rt.environment import provider_states
 from support_engine import (
     TINY_SPEC,
     bundle_parts,
@@ -22,6 +26,7 @@ from support_engine import (
     tiny_inputs,
     tiny_model,
 )
+from support_remix import nothing_left
 
 from semmix.bundle import Bundle, write_bundle
 from semmix.errors import EngineError, EngineMismatchError, ModelFormatError, ProviderError
@@ -216,8 +221,43 @@ def test_a_provider_that_falls_back_is_an_error(
     assert capfd.readouterr().out == ""
 
 
+def test_a_provider_that_leaves_the_products_to_another_is_an_error(tiny_bundle: Bundle) -> None:
+    """A session of the CPU's provider, held against another's name, by what it says itself."""
+    options = session_options(threads=1)
+    options.add_session_config_entry(*RECORD)
+    graph = tiny_bundle.highlighter_graph()
+    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        pytest.skip(f"onnxruntime {ort.__version__} does not tell where nodes are")
+    check_placement(session, "CPUExecutionProvider")
+    nodes = onnx.load_from_string(graph).graph.node
+    products = sum(node.op_type in PRODUCTS for node in nodes)
+    assert products
+    clue = rf"{products} of the network's {products} products .*{products} on CPUExecutionProvider"
+    with pytest.raises(ProviderError, match=clue):
+        check_placement(session, "CUDAExecutionProvider")
+
+
+@pytest.mark.parametrize("engine", ["ort-cuda", "ort-tensorrt"])
+def test_a_film_is_not_remixed_by_another_provider_than_was_asked_for(
+    tiny_bundle: Bundle, tmp_path: Path, engine: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if len(ort.get_available_providers()) > 2:
+        pytest.skip("this onnxruntime has providers of GPUs built in")
+    source = tmp_path / "in.wav"
+    soundfile.write(source, np.zeros((4_800, 2)), 48_000)
+    with nothing_left(tmp_path):
+        code = main(["remix", str(source), "--model", str(tiny_bundle.path), "--engine", engine])
+    assert code == ProviderError.exit_code
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "ExecutionProvider: in an environment without onnxruntime, pip install" in error
+
+
 @pytest.mark.gpu
 def test_cuda_agrees_with_the_cpu(tiny_bundle: Bundle) -> None:
+    if provider_states().get("CUDAExecutionProvider") != "starts":
+        pytest.skip("needs onnxruntime-gpu with what it links")
     inputs = tiny_inputs(tiny_model())
     gpu = open_engine(tiny_bundle, "ort-cuda")
     assert gpu.provider == "CUDAExecutionProvider"

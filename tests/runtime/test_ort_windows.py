@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 import tolerances
 from semmix_rt.engines import WindowEngine, open_window_engine
 from semmix_rt.engines.ort_windows import OrtWindowEngine
 from support_window import TINY_WINDOW, TinyWindowEngine, tiny_window_bundle, with_context
 
-from semmix.errors import EngineError, EngineMismatchError
+from semmix.errors import EngineError, EngineMismatchError, ProviderError
 
 RNG = np.random.default_rng(0)
 VECTORS = RNG.standard_normal((5, 6)).astype(np.float32)
@@ -86,7 +87,21 @@ def test_graphs_that_are_not_the_specs_are_refused(tmp_path: Path) -> None:
 
 def test_engines_of_streams_are_not_offered(tmp_path: Path) -> None:
     bundle = tiny_window_bundle(tmp_path / "tiny")
-    with pytest.raises(EngineError, match=r"whole windows: .* auto, ort, tensorrt, .*torch"):
-        open_window_engine(bundle, "ort-cuda")
+    with pytest.raises(EngineError, match=r"whole windows: .* auto, ort, ort-cuda, .*torch"):
+        open_window_engine(bundle, "ort-bound")
     with pytest.raises(EngineError, match="0 threads"):
         open_window_engine(bundle, threads=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "provider"),
+    [("ort-cuda", "CUDAExecutionProvider"), ("ort-tensorrt", "TensorrtExecutionProvider")],
+)
+def test_gpu_providers_are_offered_and_none_falls_back(
+    tmp_path: Path, name: str, provider: str
+) -> None:
+    if provider in ort.get_available_providers():
+        pytest.skip(f"this onnxruntime has the {provider} built in")
+    bundle = tiny_window_bundle(tmp_path / "tiny")
+    with pytest.raises(ProviderError, match=rf"has no {provider}: .*semmix-rt\[gpu\]"):
+        open_window_engine(bundle, name)

@@ -51,6 +51,13 @@ USED = [
     "ComputeCapability.SM121",
     "Runtime.deserialize_cuda_engine",
     "ICudaEngine.create_execution_context",
+    "ICudaEngine.create_runtime_config",
+    "IRuntimeConfig.create_runtime_cache",
+    "IRuntimeConfig.set_runtime_cache",
+    "IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy",
+    "DynamicShapesKernelSpecializationStrategy.EAGER",
+    "IRuntimeCache.deserialize",
+    "IRuntimeCache.serialize",
     "ICudaEngine.num_io_tensors",
     "ICudaEngine.get_tensor_name",
     "ICudaEngine.get_tensor_mode",
@@ -63,10 +70,18 @@ USED = [
     "IExecutionContext.execute_async_v3",
 ]
 
+# What only TensorRT for RTX has, and is asked for.
+RTX_ALONE = (
+    *("ComputeCapability.", "DynamicShapesKernelSpecializationStrategy.", "IRuntimeCache."),
+    *("IRuntimeConfig.", "ICudaEngine.create_runtime_config"),
+    *("IBuilderConfig.num_compute", "IBuilderConfig.set_compute"),
+)
+
 # Of cuda-python: how many arguments each call is given.
 CALLS = {
     "cudaGetDeviceCount": 0,
     "cudaSetDevice": 1,
+    "cudaDriverGetVersion": 0,
     "cudaGetDeviceProperties": 1,
     "cudaStreamCreate": 0,
     "cudaStreamDestroy": 1,
@@ -101,6 +116,26 @@ def test_the_library_has(name: str) -> None:
     for part in name.split("."):
         assert hasattr(place, part), name
         place = getattr(place, part)
+
+
+def has(place: object, name: str) -> bool:
+    for part in name.split("."):
+        if not hasattr(place, part):
+            return False
+        place = getattr(place, part)
+    return True
+
+
+def test_tensorrt_itself_has_them_too() -> None:
+    trt = pytest.importorskip("tensorrt", reason="needs tensorrt, from NVIDIA's package index")
+    used = [name for name in USED if not name.startswith(RTX_ALONE)]
+    assert not [name for name in used if not has(trt, name)]
+
+
+@pytest.mark.trt
+def test_the_library_takes_a_runtime_configuration_by_its_name() -> None:
+    signatures = load(RTX).ICudaEngine.create_execution_context.__doc__
+    assert re.search(r"runtime_config: \S*IRuntimeConfig = None", signatures)
 
 
 @pytest.mark.trt

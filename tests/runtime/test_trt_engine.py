@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import tolerances
 from semmix_rt.engines import open_engine, open_window_engine
+from semmix_rt.engines.trt.batches import Batch
 from semmix_rt.engines.trt.engine import TensorrtRtxEngine, TensorrtRtxWindowEngine
 from semmix_rt.engines.trt.plans import FOLDER_VARIABLE, PlanFolder
-from support_engine import TINY_SPEC, bundle_parts, tiny_inputs, tiny_model
+from support_engine import TINY_SPEC, broken_fp16, tiny_inputs, tiny_model
 from support_trt import FakeDevice, key_of, stand_in, store
 from support_window import tiny_window_bundle
 
-from semmix.bundle import Bundle, write_bundle
-from semmix.errors import EngineMismatchError
+from semmix.bundle import Bundle
+from semmix.errors import EngineMismatchError, UsageError
 
 
 @pytest.fixture
@@ -93,24 +94,6 @@ def test_context_is_encoded_segment_by_segment(built: Bundle, device: FakeDevice
     assert engine.encode_context(embeddings[:0]).shape == (0, 6, 4)
 
 
-def broken_fp16(folder: Path) -> Bundle:
-    """A bundle in whose fp16 network a weight has overflown to infinities of either sign."""
-    import onnx
-    from onnx import numpy_helper
-
-    parts = bundle_parts()
-    highlighters = parts["highlighters"]
-    assert isinstance(highlighters, dict)
-    model = onnx.load_model_from_string(highlighters["fp32"])
-    for tensor in model.graph.initializer:
-        if tensor.name == "projection":
-            array = numpy_helper.to_array(tensor) * np.float32(np.inf)
-            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
-    highlighters["fp16"] = model.SerializeToString()
-    parts["parity"] = {"fp32": {"passed": True}, "fp16": {"passed": True}}
-    return write_bundle(folder, **parts)  # type: ignore[arg-type]
-
-
 def test_values_that_are_no_numbers_are_computed_again_in_float32_and_counted(
     tmp_path: Path, device: FakeDevice
 ) -> None:
@@ -136,10 +119,69 @@ def test_values_that_are_no_numbers_are_computed_again_in_float32_and_counted(
 def test_other_shapes_and_states_are_refused(built: Bundle, device: FakeDevice) -> None:
     engine = open_engine(built, "tensorrt-rtx")
     spectrum, tokens, weights, state = tiny_inputs(tiny_model(), 2)
-    with pytest.raises(EngineMismatchError, match=r"spectrum has the shape \[2, 4, 33\]"):
-        engine.run(spectrum, tokens, weights, state)
+    one = tuple(tensor[:1] for tensor in state)
+    with pytest.raises(EngineMismatchError, match=r"spectrum has the shape \[1, 4, 32\]"):
+        engine.run(spectrum[:1, :, 1:], tokens[:1], weights[:1], one)
+    with pytest.raises(EngineMismatchError, match=r"tokens has the shape \[2, "):
+        engine.run(spectrum[:1], tokens, weights[:1], one)
     with pytest.raises(EngineMismatchError, match="1 state tensors and needs 2"):
         engine.run(spectrum[:1], tokens[:1], weights[:1], state[:1])
+
+
+def run_streams(engine: object, count: int, seed: int) -> None:
+    """Hold `count` streams at once against the arithmetic."""
+    spectrum, tokens, weights, state = tiny_inputs(tiny_model(), count, seed=seed)
+    mask, following = engine.run(spectrum, tokens, weights, state)  # type: ignore[attr-defined]
+    expected, expected_state = tiny_model().run(spectrum, tokens, weights, state)
+    for actual, wanted in zip((mask, *following), (expected, *expected_state), strict=True):
+        assert actual.shape == wanted.shape
+        np.testing.assert_allclose(actual, wanted, atol=tolerances.ENGINE_MASK)
+
+
+def test_several_streams_run_at_once_in_one_of_three_sizes(
+    tiny_bundle: Bundle, device: FakeDevice
+) -> None:
+    store(tiny_bundle, "context")
+    store(tiny_bundle, "highlighter", batch=Batch(2, 3, 5))
+    engine = open_engine(tiny_bundle, "tensorrt-rtx")
+    # The context encoder's one size and the network's three, on memory for the largest.
+    assert len(device.recordings) == 4
+    taken = len(device.memory)
+    # Many streams first: what they leave in the memory must not reach the few.
+    for seed, count in enumerate((5, 4, 3, 2, 1)):
+        run_streams(engine, count, seed)
+    assert (len(device.memory), len(device.recordings)) == (taken, 4)
+    assert device.launches == 5
+    spectrum, tokens, weights, state = tiny_inputs(tiny_model(), 6)
+    with pytest.raises(EngineMismatchError, match=r"6 streams .* built for 5: .*--batch 1:6:6`"):
+        engine.run(spectrum, tokens, weights, state)
+
+
+def test_the_plan_that_computes_least_is_taken(built: Bundle, device: FakeDevice) -> None:
+    store(built, "highlighter", batch=Batch(4, 4, 4))
+    store(built, "highlighter", batch=Batch(1, 2, 8))
+    engine = open_engine(built, "tensorrt-rtx")
+    assert len(device.recordings) == 2  # a plan for several streams waits until they come
+    run_streams(engine, 1, seed=0)
+    assert len(device.recordings) == 2
+    run_streams(engine, 2, seed=1)
+    assert len(device.recordings) == 5
+    run_streams(engine, 3, seed=2)
+    assert len(device.recordings) == 6
+    run_streams(engine, 7, seed=3)
+    assert len(device.recordings) == 6
+
+
+@pytest.mark.parametrize("text", ["0", "2:1:3", "1:2", "1:2:3:4", "1:1:257", "a", "-1", "1:1:", ""])
+def test_batches_out_of_order_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"least:usual:most such as 1:2:4"):
+        Batch.parse(text)
+
+
+def test_batches_are_read_and_written_alike() -> None:
+    assert Batch.parse("3") == Batch(3, 3, 3)
+    assert Batch.parse(str(Batch(1, 2, 4))) == Batch(1, 2, 4)
+    assert Batch(1, 1, 4).sizes == (1, 4)
 
 
 def test_an_engine_with_other_inputs_is_refused(tiny_bundle: Bundle, device: FakeDevice) -> None:
@@ -159,6 +201,7 @@ def test_an_engine_with_other_inputs_is_refused(tiny_bundle: Bundle, device: Fak
         ({"precision": "fp16"}, r"precision \(fp16 there, fp32 here\)"),
         ({"flags": ("strongly-typed",)}, "flags"),
         ({"shapes": {"embeddings": (2, 6, 5)}}, "shapes"),
+        ({"batch": Batch(2, 2, 2)}, "batch"),
     ],
 )
 def test_whatever_differs_is_told_with_the_repair(
@@ -199,12 +242,15 @@ def test_a_sidecar_under_another_name_is_refused(built: Bundle, device: FakeDevi
         open_engine(built, "tensorrt-rtx")
 
 
-def test_windows_run_one_by_one(tmp_path: Path, device: FakeDevice) -> None:
+@pytest.mark.parametrize("batch", [Batch(), Batch(2, 2, 2)])
+def test_windows_run_as_many_at_once_as_the_plan_takes(
+    tmp_path: Path, device: FakeDevice, batch: Batch
+) -> None:
     bundle = tiny_window_bundle(tmp_path / "window")
     spec = bundle.window_spec
     assert spec is not None
     store(bundle, "context")
-    store(bundle, "highlighter")
+    store(bundle, "highlighter", batch=batch)
     engine = open_window_engine(bundle, "tensorrt-rtx")
     assert isinstance(engine, TensorrtRtxWindowEngine)
     reference = open_window_engine(bundle, "ort")
@@ -216,13 +262,14 @@ def test_windows_run_one_by_one(tmp_path: Path, device: FakeDevice) -> None:
     vectors = noise(spec.context_vectors, spec.context_dim)
     tokens = engine.encode_context(vectors)
     np.testing.assert_array_equal(tokens, reference.encode_context(vectors))
-    magnitude, waveform = noise(2, spec.bins, spec.frames), noise(2, spec.window_samples)
-    both = np.stack((tokens, -tokens))
+    magnitude, waveform = noise(3, spec.bins, spec.frames), noise(3, spec.window_samples)
+    both = np.stack((tokens, -tokens, tokens))
     for actual, expected in zip(
         engine.run(magnitude, waveform, both),
         reference.run(magnitude, waveform, both),
         strict=True,
     ):
         np.testing.assert_allclose(actual, expected, atol=tolerances.ENGINE_MASK)
+    assert device.launches == 1 + len(range(0, 3, batch.most))
     with pytest.raises(EngineMismatchError, match="takes its context tokens"):
         engine.run(magnitude, waveform, None)

@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from semmix_rt.engines.inputs import Graph, graph_shapes
+from semmix_rt.engines.trt.batches import ONE, Batch
 from semmix_rt.engines.trt.cuda import Cuda
 from semmix_rt.engines.trt.library import LIBRARIES, Library, load
 from semmix_rt.engines.trt.plans import PlanFolder, PlanKey, StoredPlan, target_name
@@ -32,6 +33,7 @@ class BuiltEngine:
         graph: `context` or `highlighter`.
         precision: of the graph.
         target: what it was compiled for, such as `sm86`.
+        batch: how many streams or windows it runs at once, as least:usual:most.
         path: the plan; its sidecar has the suffix `.json`.
         plan_bytes: size of the plan.
         build_s: how long the compilation took, None where an earlier engine was found.
@@ -41,6 +43,7 @@ class BuiltEngine:
     graph: Graph
     precision: str
     target: str
+    batch: str
     path: Path
     plan_bytes: int
     build_s: float | None
@@ -53,13 +56,14 @@ def build(
     *,
     targets: Sequence[str] = (),
     precisions: Sequence[str] = (),
+    batch: Batch = ONE,
     folder: Path | None = None,
     rebuild: bool = False,
     tell: Callable[[str], None] | None = None,
 ) -> tuple[BuiltEngine, ...]:
     """Compile a bundle's graphs for TensorRT or TensorRT for RTX.
 
-    Shapes are fixed: one stream, chunks or windows as the bundle's spec says. The float32 network
+    Shapes are as the bundle's spec says, and nothing but the batch may vary. The float32 network
     is always among what is compiled, as the runner turns to it where another gives no numbers.
 
     Args:
@@ -68,6 +72,7 @@ def build(
         targets: compute capabilities, such as `sm86`, of the GPUs that `tensorrt-rtx` compiles
             for; by default that of this machine's.
         precisions: of the mask network; by default all that the bundle holds for GPUs.
+        batch: how many streams or windows the mask network takes at once.
         folder: where engines go, by default where the runtime looks.
         rebuild: compile also what is there already.
         tell: told each step.
@@ -104,6 +109,8 @@ def build(
                 version=version,
                 target=target,
                 shapes=graph_shapes(bundle.manifest.spec, graph),
+                # Cues are encoded one segment at a time, whatever the streams.
+                batch=ONE if graph == "context" else batch,
             )
             built.append(_build_one(library, plans, key, content, capability, rebuild))
     return tuple(built)
@@ -123,7 +130,9 @@ def _build_one(
             plans.load(key)
             return _described(stored, None)
         started = perf_counter()
-        compiled = compile_graph(library, content, key.shapes, capability, plans.timing_cache(key))
+        compiled = compile_graph(
+            library, content, key.shapes, capability, plans.timing_cache(key), key.batch
+        )
         table = layer_table(compiled.messages, content)
         details: dict[str, Any] = {
             "parity": NOT_MEASURED,
@@ -142,6 +151,7 @@ def _described(stored: StoredPlan, build_s: float | None) -> BuiltEngine:
         key.graph,
         key.precision,
         key.target,
+        str(key.batch),
         stored.path,
         stored.path.stat().st_size,
         build_s,

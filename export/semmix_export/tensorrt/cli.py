@@ -41,6 +41,15 @@ if TYPE_CHECKING:
     "others fall back to.  [default: all that the bundle holds for GPUs]",
 )
 @click.option(
+    "--batch",
+    metavar="LEAST:USUAL:MOST",
+    default="1",
+    show_default=True,
+    help="How many streams or windows the mask network takes at once, such as 1:2:4 or just 2. "
+    "`remix` runs one; more are for Python programs. Other numbers are filled up to one of the "
+    "three.",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
@@ -55,6 +64,7 @@ def command(
     engine: str,
     targets: str,
     precisions: str,
+    batch: str,
     output: Path | None,
     rebuild: bool,
     layers: bool,
@@ -66,9 +76,11 @@ def command(
     model that comes along. An engine holds for one network, one version of the library and one
     kind of GPU; the runtime loads it only where all agree. The table says in what types the
     engine computes the network's convolutions and matrix products. Nothing is run: whether the
-    numbers are right, only a GPU can tell.
+    numbers are right, only the GPU can tell, by `semmix-rt verify BUNDLE --engine ...`, without
+    which `remix` refuses the engine.
     """
     from rich.console import Console
+    from semmix_rt.engines.trt.batches import Batch
 
     from semmix.bundle import Bundle
     from semmix_export.tensorrt.builder import build
@@ -80,6 +92,7 @@ def command(
             engine,
             targets=_listed(targets),
             precisions=_listed(precisions),
+            batch=Batch.parse(batch),
             folder=output,
             rebuild=rebuild,
             tell=lambda step: status.update(f"Compiling the {step}"),
@@ -102,13 +115,15 @@ def _plain(built: BuiltEngine, layers: bool) -> dict[str, Any]:
 
 
 def _lines(built: Sequence[BuiltEngine], layers: bool) -> Iterator[str]:
-    row = "{:<12} {:<9} {:<7} {:>9} {:>8}  {}"
-    yield row.format("graph", "precision", "target", "size", "time", "products computed in")
+    row = "{:<12} {:<9} {:<7} {:<9} {:>9} {:>8}  {}"
+    yield row.format(
+        "graph", "precision", "target", "batch", "size", "time", "products computed in"
+    )
     for one in built:
         took = "kept" if one.build_s is None else f"{one.build_s:.1f} s"
         types = ", ".join(f"{kind} {number}" for kind, number in one.table.computed_in.items())
         size = f"{one.plan_bytes / 1e6:.1f} MB"
-        yield row.format(one.graph, one.precision, one.target, size, took, types)
+        yield row.format(one.graph, one.precision, one.target, one.batch, size, took, types)
         if layers:
             yield from (f"  {_layer(layer)}" for layer in one.table.layers)
     yield f"in {built[0].path.parent}"

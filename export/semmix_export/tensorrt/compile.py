@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from semmix_rt.engines.inputs import Shapes
+from semmix_rt.engines.trt.batches import ONE, Batch, batched
 from semmix_rt.engines.trt.library import Journal, Library, journal, load
 
 from semmix.errors import EngineError
@@ -36,15 +37,18 @@ def compile_graph(
     shapes: Shapes,
     targets: Sequence[str],
     timing_cache: bytes = b"",
+    batch: Batch = ONE,
 ) -> Compiled:
     """Compile an ONNX graph; its precision is what the graph is typed as.
 
     Args:
         library: what compiles.
         graph: ONNX that carries its weights.
-        shapes: every input's shape; one profile, in which no size varies.
+        shapes: every input's shape for one stream or window.
         targets: of `RTX_TARGETS`, all in one plan; none for the GPU of this machine.
         timing_cache: from an earlier compilation by the same library for the same GPU.
+        batch: how many streams or windows at once; there is one profile, in which nothing else
+            varies.
 
     Raises:
         EngineError: the library is missing, or refuses the graph or the target.
@@ -52,7 +56,7 @@ def compile_graph(
     trt, notes = load(library), journal(library)
     notes.record()
     try:
-        return _compile(trt, notes, library, graph, shapes, targets, timing_cache)
+        return _compile(trt, notes, library, graph, shapes, targets, timing_cache, batch)
     except (RuntimeError, ValueError, TypeError) as exc:  # what the bindings raise
         first = (str(exc).strip().splitlines() or [type(exc).__name__])[0]
         raise EngineError(
@@ -71,6 +75,7 @@ def _compile(
     shapes: Shapes,
     targets: Sequence[str],
     timing_cache: bytes,
+    batch: Batch,
 ) -> Compiled:
     builder = trt.Builder(notes.logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
@@ -102,7 +107,8 @@ def _compile(
                 f"the graph's input {tensor.name!r} {list(tensor.shape)} is none the model's spec "
                 "knows: export the model again"
             )
-        profile.set_shape(tensor.name, shape, shape, shape)
+        sizes = batch.least, batch.usual, batch.most
+        profile.set_shape(tensor.name, *(batched(shapes, size)[tensor.name] for size in sizes))
     config.add_optimization_profile(profile)
     plan = builder.build_serialized_network(network, config)
     if plan is None:

@@ -16,11 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import onnx
+from semmix_rt.engines.ort_placement import PRODUCTS
 
 from semmix.errors import EngineError, EngineMismatchError
-
-PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
-"""Operators of ONNX that nearly all of a network's arithmetic is in."""
 
 POINTWISE = "pointwise"
 """A product over so few channels that it is written out in a kernel of element-wise operations."""

@@ -19,6 +19,7 @@ from semmix.errors import EngineError, EngineMismatchError, ProviderError
 from semmix.specs import ModelSpec, Spec
 from semmix_rt.engines.base import Float32, State
 from semmix_rt.engines.inputs import Graph, chunk_inputs, graph_shapes
+from semmix_rt.engines.ort_placement import RECORD, check_placement
 
 _LOG_ERRORS_ONLY = 3
 # A folder cannot lie inside a file.
@@ -137,13 +138,14 @@ def open_session(
 ) -> ort.InferenceSession:
     """A session over ONNX bytes that runs on `provider` and nothing else.
 
-    A GPU provider may leave single operators to the CPU, as ONNX Runtime always does. Graphs of
+    A GPU provider may leave single operators to the CPU, but no product of tensors. Graphs of
     the precision `int8` are bound for TensorRT: elsewhere their Q/DQ pairs are computed as they
     stand, since ONNX Runtime's own kernels for them overflow 16 bits on CPUs without VNNI. So are
     they where `exact` is set, and nothing else is fused or rewritten either.
 
     Raises:
-        ProviderError: the provider is not built in, or does not start on this machine.
+        ProviderError: the provider is not built in, does not start on this machine, or leaves
+            products to another.
         EngineError: the graph is damaged or holds an operator this runtime lacks.
     """
     if provider not in ort.get_available_providers():
@@ -156,6 +158,8 @@ def open_session(
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if exact or precision == "int8":
         options.add_session_config_entry("session.disable_quant_qdq", "1")
+    if provider != _CPU:
+        options.add_session_config_entry(*RECORD)
     try:
         # enable_fallback=0: the wrapper would print to stdout and go on with the CPU.
         session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
@@ -169,6 +173,8 @@ def open_session(
     running = session.get_providers()
     if running[:1] != [provider]:
         raise _provider_failed(provider, f"it would run on {', '.join(running)}")
+    if provider != _CPU:
+        check_placement(session, provider)
     return session
 
 

@@ -1,6 +1,8 @@
-"""ONNX Runtime on the CPU for networks that hear whole windows."""
+"""ONNX Runtime for networks that hear whole windows, on the CPU or a named GPU provider."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from semmix.bundle import Bundle
 from semmix.errors import EngineMismatchError
@@ -9,14 +11,12 @@ from semmix_rt.engines.base import Float32
 from semmix_rt.engines.inputs import graph_shapes, window_inputs
 from semmix_rt.engines.ort import Axes, check_graph, feed, graph_axes, open_session, run_graph
 
-_PROVIDER = "CPUExecutionProvider"
-
 
 class OrtWindowEngine:
     """The networks of a window bundle as ONNX Runtime sessions; see `WindowEngine`."""
 
-    name = "ort"
-    provider = _PROVIDER
+    engine_name: ClassVar[str] = "ort"
+    requested_provider: ClassVar[str] = "CPUExecutionProvider"
 
     def __init__(
         self,
@@ -41,19 +41,22 @@ class OrtWindowEngine:
         Raises:
             EngineError: a graph is damaged.
             EngineMismatchError: a graph does not fit the spec.
+            ProviderError: the provider does not run them; see `open_session`.
         """
+        self.name = self.engine_name
+        self.provider = self.requested_provider
         self.spec = spec
         self.precision = precision
         self._context = None
         if context is not None:
-            self._context = open_session(context, _PROVIDER, threads)
+            self._context = open_session(context, self.provider, threads)
             check_graph(
                 self._context,
                 graph_axes(spec, "context"),
                 {"tokens": (1, spec.context_vectors, spec.token_dim)},
                 f"the context graph of {where}",
             )
-        self._highlighter = open_session(highlighter, _PROVIDER, threads, precision)
+        self._highlighter = open_session(highlighter, self.provider, threads, precision)
         inputs = graph_axes(spec, "highlighter")
         outputs: dict[str, Axes] = {
             "mask": (None, spec.bins, spec.frames),
@@ -104,3 +107,17 @@ class OrtWindowEngine:
         feeds = {name: feed(name, array, shapes[name]) for name, array in inputs.items()}
         mask, wave = run_graph(self._highlighter, ["mask", "wave"], feeds)
         return mask, wave
+
+
+class OrtCudaWindowEngine(OrtWindowEngine):
+    """The same networks on ONNX Runtime's CUDA provider."""
+
+    engine_name = "ort-cuda"
+    requested_provider = "CUDAExecutionProvider"
+
+
+class OrtTensorrtWindowEngine(OrtWindowEngine):
+    """The same networks on ONNX Runtime's TensorRT provider."""
+
+    engine_name = "ort-tensorrt"
+    requested_provider = "TensorrtExecutionProvider"

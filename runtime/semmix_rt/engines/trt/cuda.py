@@ -23,10 +23,12 @@ class Gpu:
     Attributes:
         name: the driver's, such as `NVIDIA GeForce RTX 3060`.
         capability: compute capability, such as `sm86`.
+        driver: newest version of CUDA that its driver takes, such as `13000`.
     """
 
     name: str
     capability: str
+    driver: str
 
 
 class CudaRuntime(Protocol):
@@ -104,7 +106,8 @@ class Cuda:
         found = self._call("cudaGetDeviceProperties", 0)
         name = found.name
         text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
-        return Gpu(text.rstrip("\0"), f"sm{found.major}{found.minor}")
+        driver = str(self._call("cudaDriverGetVersion"))
+        return Gpu(text.rstrip("\0"), f"sm{found.major}{found.minor}", driver)
 
     def device_buffer(self, size_bytes: int) -> int:
         """See `CudaRuntime.device_buffer`."""

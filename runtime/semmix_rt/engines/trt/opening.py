@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from semmix.bundle import Bundle
 from semmix.errors import EngineMismatchError
 from semmix_rt.engines.inputs import Graph, graph_shapes
+from semmix_rt.engines.trt import parity
+from semmix_rt.engines.trt.batches import ONE, Batch
 from semmix_rt.engines.trt.cuda import Cuda, CudaRuntime
+from semmix_rt.engines.trt.kernels import KernelCache
 from semmix_rt.engines.trt.library import Library, load
-from semmix_rt.engines.trt.plans import PlanFolder, PlanKey, target_name
-from semmix_rt.engines.trt.runner import GraphRunner, GuardedRunner, deserialise
+from semmix_rt.engines.trt.plans import PlanFolder, PlanKey, build_command, target_name
+from semmix_rt.engines.trt.runner import (
+    BatchedRunner,
+    GraphRunner,
+    GuardedRunner,
+    deserialise,
+)
 
 
 class Opener:
@@ -32,7 +42,8 @@ class Opener:
         self._library, self._bundle = library, bundle
         self._device: CudaRuntime = Cuda()
         self._plans = PlanFolder()
-        gpu = self._device.gpu()
+        self._loaded: dict[str, str] = {}
+        self._gpu = gpu = self._device.gpu()
         self._target = target_name(library, gpu)
         self.provider = f"{library.title} {self._trt.__version__} on {gpu.name}"
 
@@ -44,8 +55,12 @@ class Opener:
         """
         return self._open("context", "fp32")
 
-    def highlighter(self, precision: str) -> GuardedRunner:
+    def highlighter(self, precision: str, batches: Sequence[Batch] = ()) -> BatchedRunner:
         """The mask network's runner, with float32 to turn to.
+
+        Args:
+            precision: of the network.
+            batches: those of the plans to run, none for all that there are.
 
         Raises:
             EngineMismatchError: see `PlanFolder.load` and `GraphRunner`; also if only the plan in
@@ -56,20 +71,70 @@ class Opener:
                 "int8cpu is made for ONNX Runtime on CPUs: choose --precision int8 for TensorRT, "
                 "or --engine ort"
             )
-        if precision == "fp32":
-            return GuardedRunner(self._open("highlighter", "fp32"), None)
-        # What a film would miss in its middle is known before it starts.
-        self._plans.load(self._key("highlighter", "fp32"))
-        return GuardedRunner(
-            self._open("highlighter", precision), partial(self._open, "highlighter", "fp32")
+        key = self._key("highlighter", precision)
+        # Where there is none, the one for a single stream is told as missing.
+        found = batches or self._plans.batches(key) or (ONE,)
+        return BatchedRunner(found, partial(self._guarded, precision), build_command(key))
+
+    def doubt(self, precision: str, batches: Sequence[Batch]) -> str:
+        """Why one of the plans is not proved, or of those in float32 that may take over from it.
+
+        Returns:
+            the end of a sentence, empty where all are proved.
+
+        Raises:
+            EngineMismatchError: a damaged sidecar.
+        """
+        facts = {"provider": self.provider, "context_sha256": self._context_sha256}
+        for key in (
+            self._key("highlighter", name, batch)
+            for name in dict.fromkeys((precision, "fp32"))
+            for batch in batches
+        ):
+            if found := parity.doubt(self._plans, key, **facts):
+                return found
+        return ""
+
+    def keep_parity(self, precision: str, batch: Batch, record: Mapping[str, Any]) -> None:
+        """Write what was found beside the plan that ran; see `parity.keep`."""
+        key = self._key("highlighter", precision, batch)
+        parity.keep(
+            self._plans,
+            key,
+            record,
+            provider=self.provider,
+            plan_sha256=self._loaded[key.name],
+            context_sha256=self._context_sha256,
         )
 
-    def _open(self, graph: Graph, precision: str) -> GraphRunner:
-        key = self._key(graph, precision)
-        engine = deserialise(self._library, self._plans.load(key))
-        return GraphRunner(self._trt, engine, self._device, key.shapes)
+    @property
+    def _context_sha256(self) -> str:
+        if not self._bundle.manifest.context:
+            return ""
+        return self._loaded[self._key("context", "fp32").name]
 
-    def _key(self, graph: Graph, precision: str) -> PlanKey:
+    def _guarded(self, precision: str, batch: Batch) -> GuardedRunner:
+        if precision == "fp32":
+            return GuardedRunner(self._open("highlighter", "fp32", batch), None)
+        # What a film would miss in its middle is known before it starts.
+        self._plans.load(self._key("highlighter", "fp32", batch))
+        return GuardedRunner(
+            self._open("highlighter", precision, batch),
+            partial(self._open, "highlighter", "fp32", batch),
+        )
+
+    def _open(self, graph: Graph, precision: str, batch: Batch = ONE) -> GraphRunner:
+        key = self._key(graph, precision, batch)
+        plan = self._plans.load(key)
+        engine = deserialise(self._library, plan)
+        self._loaded[key.name] = hashlib.sha256(plan).hexdigest()
+        # TensorRT's own plans hold compiled kernels already.
+        kernels = None
+        if self._library.name == "tensorrt-rtx":
+            kernels = KernelCache(self._plans.kernels(key, self._gpu))
+        return GraphRunner(self._trt, engine, self._device, key.shapes, batch, kernels)
+
+    def _key(self, graph: Graph, precision: str, batch: Batch = ONE) -> PlanKey:
         bundle = self._bundle
         content = (
             bundle.context_graph() if graph == "context" else bundle.highlighter_graph(precision)
@@ -83,4 +148,5 @@ class Opener:
             version=str(self._trt.__version__),
             target=self._target,
             shapes=graph_shapes(bundle.manifest.spec, graph),
+            batch=batch,
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,11 +21,12 @@ import semmix
 from semmix.atomic import write_atomically
 from semmix.errors import EngineError, EngineMismatchError
 from semmix_rt.engines.inputs import Graph, Shapes
+from semmix_rt.engines.trt.batches import ONE, Batch
 from semmix_rt.engines.trt.cuda import Gpu
 from semmix_rt.engines.trt.library import Library
 from semmix_rt.user_cache import user_cache
 
-FORMAT = 1
+FORMAT = 2
 """Version of keys and sidecars: raise it when either, or how networks are compiled, changes."""
 
 FLAGS = ("strongly-typed", "no-tf32", "detailed-profiling")
@@ -45,7 +47,8 @@ class PlanKey:
         precision: what the graph is typed as.
         library, version: what compiled it.
         target: compute capability, such as `sm86`; for TensorRT the GPU's name as well.
-        shapes: every input's shape, fixed in the plan.
+        shapes: every input's shape for one stream, window or segment of cues.
+        batch: how many of them the plan runs at once.
         flags: how it was compiled.
         format: of this record.
     """
@@ -58,6 +61,7 @@ class PlanKey:
     version: str
     target: str
     shapes: Shapes
+    batch: Batch = ONE
     flags: tuple[str, ...] = FLAGS
     format: int = FORMAT
 
@@ -67,9 +71,20 @@ class PlanKey:
         return plain
 
     @property
-    def sha256(self) -> str:
-        """The key as a name for files."""
-        return hashlib.sha256(json.dumps(self.parts(), sort_keys=True).encode()).hexdigest()
+    def name(self) -> str:
+        """The key as a name for files; of keys that differ in the batch, all but the end agree."""
+        return f"{self._family}{_separated(self.batch)}"
+
+    @property
+    def pattern(self) -> str:
+        """What the names of plans look like whose keys differ in the batch alone."""
+        return f"{self._family}.*"
+
+    @property
+    def _family(self) -> str:
+        parts = self.parts()
+        del parts["batch"]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +136,15 @@ class PlanFolder:
             raise EngineMismatchError(f"{sidecar} does not describe its plan: {_again(key)}")
         return StoredPlan(plan, key, content)
 
+    def batches(self, key: PlanKey) -> tuple[Batch, ...]:
+        """The batches that there are plans for, of keys that else are this one."""
+        found = []
+        for path in sorted(self.folder.glob(f"{key.pattern}.plan")):
+            numbers = re.fullmatch(r"\.(\d{1,3})-(\d{1,3})-(\d{1,3})", Path(path.stem).suffix)
+            if numbers:
+                found.append(Batch(*(int(n) for n in numbers.groups())))
+        return tuple(found)
+
     def load(self, key: PlanKey) -> bytes:
         """The bytes of a key's plan, held against their hash.
 
@@ -161,12 +185,65 @@ class PlanFolder:
         }
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            for kernels in self.folder.glob(f"{key.name}.*.kernels"):
+                kernels.unlink(missing_ok=True)
             # A reader in between finds a hash that differs, and refuses.
             write_atomically(path, plan)
             write_atomically(sidecar, json.dumps(content).encode())
         except OSError as exc:
             raise _unwritable(self.folder, exc) from exc
         return StoredPlan(path, key, content)
+
+    def parity(self, key: PlanKey) -> Mapping[str, Any] | None:
+        """What was found when a key's plan was held against PyTorch, None where it never was.
+
+        Raises:
+            EngineMismatchError: see `find`.
+        """
+        stored = self.find(key)
+        record = None if stored is None else stored.sidecar.get("parity")
+        about = isinstance(record, dict) and record.get("plan_sha256") == self.plan_sha256(key)
+        return record if about else None
+
+    def keep_parity(self, key: PlanKey, record: Mapping[str, Any], plan_sha256: str) -> None:
+        """Write into a plan's sidecar what was found when the plan was held against PyTorch.
+
+        Args:
+            key: of the plan.
+            record: plain JSON values.
+            plan_sha256: of the plan that ran.
+
+        Raises:
+            EngineMismatchError: the plan is another one by now, or damaged.
+            EngineError: the folder cannot be written.
+        """
+        with self.lock(key):
+            stored = self.find(key)
+            if stored is None or self.plan_sha256(key) != plan_sha256:
+                raise EngineMismatchError(
+                    f"the engine was built again while it was compared: run `semmix-rt verify "
+                    f"--engine {key.library}` again"
+                )
+            content = {**stored.sidecar, "parity": {**record, "plan_sha256": plan_sha256}}
+            try:
+                write_atomically(self._paths(key)[1], json.dumps(content).encode())
+            except OSError as exc:
+                raise _unwritable(self.folder, exc) from exc
+
+    def plan_sha256(self, key: PlanKey) -> str:
+        """The hash that a plan's sidecar states, empty where there is none.
+
+        Raises:
+            EngineMismatchError: see `find`.
+        """
+        stored = self.find(key)
+        record = None if stored is None else stored.sidecar.get("plan")
+        return str(record.get("sha256", "")) if isinstance(record, dict) else ""
+
+    def kernels(self, key: PlanKey, gpu: Gpu) -> Path:
+        """Where the kernels are kept that a plan's library compiled on a GPU."""
+        facts = hashlib.sha256(json.dumps(asdict(gpu), sort_keys=True).encode()).hexdigest()
+        return self.folder / f"{key.name}.{facts[:16]}.kernels"
 
     def timing_cache(self, key: PlanKey) -> bytes:
         """What an earlier compilation measured for the same library and target, or nothing."""
@@ -191,7 +268,7 @@ class PlanFolder:
         Raises:
             EngineError: the folder cannot be written.
         """
-        path = self.folder / f"{key.sha256}.lock"
+        path = self.folder / f"{key.name}.lock"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             file = path.open("ab")
@@ -204,8 +281,7 @@ class PlanFolder:
             yield
 
     def _paths(self, key: PlanKey) -> tuple[Path, Path]:
-        name = key.sha256
-        return self.folder / f"{name}.plan", self.folder / f"{name}.json"
+        return self.folder / f"{key.name}.plan", self.folder / f"{key.name}.json"
 
     def _timing_path(self, key: PlanKey) -> Path:
         text = json.dumps([key.library, key.version, key.target])
@@ -237,13 +313,20 @@ def _difference(part: str, found: object, wanted: object) -> str:
     return part
 
 
+def build_command(key: PlanKey) -> str:
+    """The command that builds a key's plan, but for its batch."""
+    target = f" --target {key.target}" if key.library == "tensorrt-rtx" else ""
+    return f"semmix-rt build BUNDLE --engine {key.library} --precision {key.precision}{target}"
+
+
 def _again(key: PlanKey) -> str:
     """What to do."""
-    target = f" --target {key.target}" if key.library == "tensorrt-rtx" else ""
-    return (
-        f"build it with `semmix-rt build BUNDLE --engine {key.library} --precision "
-        f"{key.precision}{target}`"
-    )
+    batch = "" if key.batch == ONE else f" --batch {key.batch}"
+    return f"build it with `{build_command(key)}{batch}`"
+
+
+def _separated(batch: Batch) -> str:
+    return f".{batch.least}-{batch.usual}-{batch.most}"
 
 
 def _plan_record(plan: bytes) -> dict[str, Any]:

@@ -1,0 +1,55 @@
+"""Whether compiled engines were held against PyTorch: records in the sidecars of their plans.
+
+A record is about the plan it lies beside, together with the context encoder's and on the GPU that
+both ran on: where one of the three is another, nothing is proved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from semmix_rt.engines.trt.batches import ONE
+from semmix_rt.engines.trt.plans import PlanFolder, PlanKey
+
+
+def keep(
+    plans: PlanFolder,
+    key: PlanKey,
+    record: Mapping[str, Any],
+    *,
+    provider: str,
+    plan_sha256: str,
+    context_sha256: str,
+) -> None:
+    """Write a record beside a mask network's plan.
+
+    Args:
+        plans: the folder.
+        key: of the mask network's plan.
+        record: what was found, as plain JSON values with `passed`.
+        provider: what ran, and where.
+        plan_sha256: of the plan that ran.
+        context_sha256: of the context encoder's that ran, empty for a model without.
+
+    Raises:
+        EngineMismatchError, EngineError: see `PlanFolder.keep_parity`.
+    """
+    found = {**record, "provider": provider, "context_sha256": context_sha256}
+    plans.keep_parity(key, found, plan_sha256)
+
+
+def doubt(plans: PlanFolder, key: PlanKey, *, provider: str, context_sha256: str) -> str:
+    """Why a plan is not proved, as the end of a sentence; empty where it is. See `keep`.
+
+    Raises:
+        EngineMismatchError: see `PlanFolder.find`.
+    """
+    named = f"in {key.precision}"
+    if key.batch != ONE:
+        named += f" for {key.batch} streams at once"
+    record = plans.parity(key)
+    here = {"provider": provider, "context_sha256": context_sha256}
+    if record is None or any(record.get(name) != value for name, value in here.items()):
+        return f"{named} has never been compared with PyTorch on this GPU"
+    return "" if record.get("passed") is True else f"{named} failed its comparison with PyTorch"
