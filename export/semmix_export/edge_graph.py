@@ -33,8 +33,7 @@ class EdgeGraph(nn.Module):
         self.network = network
         bands, channels, width = network.bands, network.config.channels, network.config.width
         self.split = _Split(network.split)
-        self.encoder = nn.ModuleList(_Block(block) for block in network.encoder)
-        self.decoder = nn.ModuleList(_Block(block) for block in network.decoder)
+        self.encoder, self.decoder = _blocks(network.encoder), _blocks(network.decoder)
         # Of each band scales come first, then shifts; here all scales do, and stand for 1 + scale.
         weight = network.from_latent.weight.reshape(bands, 2, channels, width)
         bias = network.from_latent.bias.reshape(bands, 2, channels) + torch.tensor([[1.0], [0.0]])
@@ -76,7 +75,7 @@ class EdgeGraph(nn.Module):
         gains, levels = network.gains(spectrum, torch.stack(shares, 1), wanted, had, meter)
         linear = torch.exp(gains).repeat_interleave(c.stride, 1)
         # A sum along an axis of three costs ONNX Runtime five times as much.
-        heard = [s * gain for s, gain in zip(shares, linear.split(1, 2), strict=True)]
+        heard = [s * gain for s, gain in zip(shares, linear.unsqueeze(2).unbind(3), strict=True)]
         mask = sum(heard[1:], heard[0])
         return (mask, *(m.transpose(1, 2) for m in after), *next_caches, *levels)
 
@@ -93,9 +92,9 @@ class _Split(nn.Module):
         given = zip(
             split.groups,
             split.weights,
-            split.scale.split(sizes),
-            split.mean.split(sizes),
-            split.bias.split([group.bands for group in split.groups]),
+            torch.split(split.scale, sizes),
+            torch.split(split.mean, sizes),
+            torch.split(split.bias, [group.bands for group in split.groups]),
             strict=True,
         )
         for group, weight, scale, mean, bias in given:
@@ -110,7 +109,7 @@ class _Split(nn.Module):
         # A power of any exponent takes ONNX Runtime twice as long as logarithm and exponential.
         x = torch.exp(self.exponent * torch.log(spectrum + self.floor))
         x = functional.pad(x, (0, self.bins - bins)).transpose(1, 2).unsqueeze(2)
-        parts = x.split([group.bands * group.bins for group in self.groups], 1)
+        parts = torch.split(x, [group.bands * group.bins for group in self.groups], 1)
         embedded = [
             functional.conv2d(part, weight, bias, groups=group.bands)
             for part, weight, bias, group in zip(
@@ -179,7 +178,10 @@ class _Head(nn.Module):
         x = self.norm(stream).transpose(1, 2)
         found = []
         for group, part, weight in zip(
-            self.groups, x.split([g.bands for g in self.groups], 1), self.weights, strict=True
+            self.groups,
+            torch.split(x, [g.bands for g in self.groups], 1),
+            self.weights,
+            strict=True,
         ):
             logits = (part @ weight).reshape(batch, group.bands, frames, self.others, group.bins)
             found.append(logits.permute(0, 3, 2, 1, 4).flatten(3))
@@ -191,6 +193,10 @@ class _Head(nn.Module):
         powers = [torch.exp(-top), *(torch.exp(logits - top) for logits in others)]
         total = sum(powers[1:], powers[0])
         return tuple(power / total for power in powers)
+
+
+def _blocks(blocks: nn.ModuleList) -> nn.ModuleList:
+    return nn.ModuleList(_Block(block) for block in blocks if isinstance(block, BandBlock))
 
 
 def _as_channels(weight: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from semmix.dsp.streaming import hann
+from semmix.dsp.streaming import hann, windowed_spectra
 from semmix.specs import WindowSpec
 
 Float32 = NDArray[np.float32]
@@ -71,8 +71,8 @@ def spectrum(sound: Float32, spec: WindowSpec) -> NDArray[np.complex64]:
     margin = (n_fft - hop) // 2
     right = margin + spec.frames * hop - spec.window_samples
     padded = np.pad(sound, (margin, right), mode="reflect")
-    frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop] * hann(n_fft)
-    full = np.fft.rfft(frames).astype(np.complex64, copy=False)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
+    full = windowed_spectra(frames)
     return np.ascontiguousarray(full[:, : spec.bins].T)
 
 

@@ -115,13 +115,13 @@ def undefined(array: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("graph", "name", "change"),
     [
-        ("highlighter", "network.head.bias", one_wrong_number),
+        ("highlighter", "head.bias", one_wrong_number),
         ("highlighter", "head.weights.1", one_wrong_number),
         ("highlighter", "encoder.1.time_in", one_wrong_number),
-        ("highlighter", "split.mean", one_wrong_number),
+        ("highlighter", "split.biases.1", one_wrong_number),
         ("highlighter", "gain_head.bias", one_wrong_number),
         ("highlighter", "decoder.0.time_out", a_little_louder),
-        ("highlighter", "network.head.bias", undefined),
+        ("highlighter", "head.bias", undefined),
         ("highlighter", "to_latent.bias", undefined),
         ("context", "type_embedding", one_wrong_number),
         ("context", "type_embedding", undefined),

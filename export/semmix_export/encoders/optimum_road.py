@@ -83,7 +83,9 @@ def _config(model: Any, kind: Kind, length: int) -> tuple[Any, dict[str, int]]:
 
 def _move_weights(graph: onnx.ModelProto, path: Path) -> None:
     """Give weights beside the graph the name that an encoder's folder has for them."""
-    entries = [e for t in graph.graph.initializer for e in t.external_data if e.key == "location"]
+    # Constants of nodes go outside as weights do.
+    tensors = [*graph.graph.initializer, *(a.t for n in graph.graph.node for a in n.attribute)]
+    entries = [e for t in tensors for e in t.external_data if e.key == "location"]
     for name in {entry.value for entry in entries}:
         (path.parent / name).rename(path.parent / WEIGHTS_NAME)
         # Written as a temporary file is, which others could not read.
