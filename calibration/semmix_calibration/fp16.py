@@ -80,7 +80,7 @@ def delicate_nodes(content: bytes, ranges: Mapping[str, Range]) -> frozenset[str
 
 
 def measured_nodes(graph: Graph) -> set[str]:
-    """Names of the nodes that a logarithm or a root is taken of, back to the last bounded values."""
+    """Names of the nodes a logarithm or a root is taken of, back to the last bounded values."""
     found: set[str] = set()
     for node in graph.nodes:
         if node.op_type in _OF_SMALL_VALUES or _is_root(graph, node):
