@@ -39,7 +39,8 @@ def graph_of(
 def products_graph(seed: int = 0) -> tuple[bytes, dict[str, NDArray[np.float32]]]:
     """All shapes of products that the networks are made of, and their weights.
 
-    x [B, 24, 16] -> plain [16, 32] -> stack [24, 32, 20] on its bands -> left [18, 24] on the rest
+    x [B, 24, 16], its tanh -> plain [16, 32] -> stack [24, 32, 20] on its bands -> left [18, 24]
+    on the rest
     """
     rng = np.random.default_rng(seed)
     # Channels of very different size, so that the axis of the scales can be told.
@@ -53,7 +54,8 @@ def products_graph(seed: int = 0) -> tuple[bytes, dict[str, NDArray[np.float32]]
     node = helper.make_node
     content = graph_of(
         [
-            node("MatMul", ["x", "plain.weight"], ["a"], name="plain"),
+            node("Tanh", ["x"], ["t"], name="level"),
+            node("MatMul", ["t", "plain.weight"], ["a"], name="plain"),
             node("Relu", ["a"], ["b"], name="bend"),
             node("Transpose", ["b"], ["c"], name="turn", perm=[1, 0, 2]),
             node("MatMul", ["c", "stack.weight"], ["d"], name="stack"),

@@ -74,7 +74,7 @@ def calibrate(
         precisions: of `fp16`, `int8` and `int8cpu`.
         method: `minmax`, `percentile` or `entropy`, for INT8.
         search: leave the blocks that cost the most in FP16, until `target_db` is met.
-        target_db: SNR of the masks against float32 that the search asks for.
+        target_db: SNR of the output against float32 that the search asks of the worst sound.
         clip_s: length of the clips that are cut from the sounds.
         clips: how many of each class.
         test_list: hashes of files that quality is tested on, which are refused.

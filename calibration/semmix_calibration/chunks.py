@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from semmix_rt.whole_signal import masks_of
+from semmix_rt.whole_signal import hear
 
 from semmix.bundle import Bundle
 from semmix.cues.text import TextEncoder, embed_segment
@@ -93,14 +93,14 @@ def record(
     found: list[Feeds] = []
     engine = engines.open(content, listener=found.append)
     for clip in clips:
-        masks_of(engine, clip.sound, embeddings)
+        hear(engine, clip.sound, embeddings)
         tell()
     return found
 
 
-def masks(
+def outputs(
     engines: ExactEngines, content: bytes, clips: Iterable[Clip], embeddings: Float32 | None
 ) -> list[Float32]:
-    """The masks a graph gives clips, each in a stream of its own with the graph's own states."""
+    """What a graph makes of clips `[C, N]`, each in a stream of its own with the graph's states."""
     engine = engines.open(content)
-    return [masks_of(engine, clip.sound, embeddings) for clip in clips]
+    return [hear(engine, clip.sound, embeddings).output for clip in clips]

@@ -75,10 +75,17 @@ def delicate_nodes(content: bytes, ranges: Mapping[str, Range]) -> frozenset[str
         or _too_large(node, ranges)
         or not all(_holds(graph, name) for name in node.input)
     }
+    found |= measured_nodes(graph)
+    return frozenset(found | _carriers(graph, found))
+
+
+def measured_nodes(graph: Graph) -> set[str]:
+    """Names of the nodes a logarithm or a root is taken of, back to the last bounded values."""
+    found: set[str] = set()
     for node in graph.nodes:
         if node.op_type in _OF_SMALL_VALUES or _is_root(graph, node):
             found |= {n.name for n in _measured(graph, node)}
-    return frozenset(found | _carriers(graph, found))
+    return found
 
 
 def convert(model: ModelProto, float32_nodes: Iterable[str]) -> bytes:

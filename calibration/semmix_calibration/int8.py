@@ -2,8 +2,9 @@
 
 Placement follows what TensorRT fuses: inputs and weights of matrix products and convolutions are
 quantised, never their results, so that additions, norms and attention scores keep their precision;
-no biases; nothing at transposed convolutions, whose INT8 kernels are slower. Values are signed and
-symmetric, weights have a scale for each output channel.
+no biases; nothing at transposed convolutions, whose INT8 kernels are slower; nothing that is as
+loud as the sound (`placement`). Values are signed and symmetric, weights have a scale for each
+output channel.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from onnxruntime.quantization import QuantType, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from semmix_calibration.graph import Graph, blocks, finish, parse
+from semmix_calibration.placement import exempt
 
 MIN_WIDTH = 16
 """Products with a shorter inner or outer side gain nothing from INT8 on any GPU."""
@@ -53,9 +55,15 @@ class Product:
 def products(content: bytes) -> list[Product]:
     """The products of a float32 graph that INT8 may help, in the order they run."""
     graph = parse(content)
-    shapes = _shapes(graph)
-    part = blocks(graph)
-    return [p for node in graph.nodes if (p := _product(graph, node, shapes, part[node.name]))]
+    kept = exempt(graph)
+    return [product for product in _products(graph) if product.node not in kept]
+
+
+def exempt_blocks(content: bytes) -> dict[str, str]:
+    """Why parts of the network keep their precision, by block; see `placement`."""
+    graph = parse(content)
+    why = exempt(graph)
+    return {p.block: why[p.node] for p in _products(graph) if p.node in why}
 
 
 def total_macs(content: bytes) -> int:
@@ -63,6 +71,12 @@ def total_macs(content: bytes) -> int:
     graph = parse(content)
     shapes = _shapes(graph)
     return sum(_macs(graph, node, shapes) for node in graph.nodes)
+
+
+def _products(graph: Graph) -> list[Product]:
+    shapes = _shapes(graph)
+    part = blocks(graph)
+    return [p for node in graph.nodes if (p := _product(graph, node, shapes, part[node.name]))]
 
 
 def _product(

@@ -2,7 +2,9 @@
 
 A range that no quiet scene, no shout and no full-scale tone was in would clip them later. So there
 is every class: speech, music and effects as recorded, or the sound of films; the first of them
-quiet and as loud as it can be; silence; and sweeps, noise and steps at full scale.
+quiet and as loud as it can be; silence; and sweeps, noise, steps and clicks at full scale. What a
+choice is made on, and what its result is measured on, are sounds apart: recorded ones, and others
+that are made to be hard.
 """
 
 from __future__ import annotations
@@ -20,14 +22,16 @@ from semmix_rt.media.probe import pick_audio_stream, probe
 from semmix.assets import asset_path
 from semmix.dsp.resample import ResampleStream
 from semmix.errors import MediaError, UsageError
+from semmix_calibration import extremes
 
 Float32 = NDArray[np.float32]
 
 STEMS = ("speech", "music", "effects")
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".aiff", ".aif", ".mp3", ".m4a", ".opus"})
 QUIET_DB = -30.0
-_LOWEST_HZ = 30.0
 _SEED = 7
+_SEARCH_SEED, _HELD_OUT_SEED = 11, 13
+_GOLDEN = 0.618033988749895
 _MAX_LIST_BYTES = 1 << 24
 
 
@@ -37,7 +41,7 @@ class Clip:
 
     Attributes:
         kind: its class: `speech`, `music`, `effects`, `media`, `quiet`, `loud`, `silence`,
-            `full scale`.
+            `full scale`, or one of `extremes.hard`.
         sound: float32 `[C, N]` at the model's rate.
         source: name of the file it is from, empty for what was made here.
         sha256: of that file.
@@ -63,14 +67,18 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Clips to choose ranges on, and others to measure on.
+    """Clips to choose ranges on, others to choose blocks on, and others again to measure on.
+
+    No sample of one is in another.
 
     Attributes:
         calibration: of every class.
-        held_out: of the recorded classes; no sample of them is in `calibration`.
+        search: recorded ones and hard ones.
+        held_out: likewise; chosen on by nobody, so that what is measured there is no flattery.
     """
 
     calibration: tuple[Clip, ...]
+    search: tuple[Clip, ...]
     held_out: tuple[Clip, ...]
 
 
@@ -140,8 +148,9 @@ def gather(
 ) -> Material:
     """Cut clips from sources, and make the classes that no recording is sure to have.
 
-    Of each class, `clips` clips are for calibration and as many are held out; they take turns
-    over the class's files and, within a file, over its time.
+    Of each class, `clips` clips are for calibration, as many for the search, and as many are held
+    out; they take turns over files from all over the class's list and, within a file, over its
+    time.
 
     Args:
         sources: from `list_sources`.
@@ -159,23 +168,33 @@ def gather(
     by_kind: dict[str, list[Path]] = {}
     for kind, path in sources:
         by_kind.setdefault(kind, []).append(path)
-    drawn: list[Clip] = []
-    held_out: list[Clip] = []
+    drawn: tuple[list[Clip], ...] = ([], [], [])
     for kind, paths in by_kind.items():
-        each = -(-2 * clips // len(paths))
+        each = -(-len(drawn) * clips // len(paths))
         cut: list[Clip] = []
-        for path in paths:
-            if len(cut) < 2 * clips:
+        for path in _spread(paths):
+            if len(cut) < len(drawn) * clips:
                 cut += _cut(kind, path, sample_rate_hz, clip_s, each, tested)
-        if len(cut) < 2:
+        if len(cut) < len(drawn):
             raise MediaError(
-                f"the {kind} to calibrate on is shorter than two clips of {clip_s:g} s: give more "
-                "of it, or ask for shorter clips"
+                f"the {kind} to calibrate on is shorter than three clips of {clip_s:g} s: give "
+                "more of it, or ask for shorter clips"
             )
-        chosen = cut[: 2 * clips]
-        drawn += chosen[0::2]
-        held_out += chosen[1::2]
-    return Material((*drawn, *_made(drawn[0], sample_rate_hz, clip_s)), tuple(held_out))
+        for turn, part in enumerate(drawn):
+            part += cut[: len(drawn) * clips][turn :: len(drawn)]
+    ranges, search, held_out = drawn
+    model = ranges[0]
+    return Material(
+        (*ranges, *_made(model, sample_rate_hz, clip_s)),
+        (*search, *_hard(model, sample_rate_hz, clip_s, _SEARCH_SEED)),
+        (*held_out, *_hard(model, sample_rate_hz, clip_s, _HELD_OUT_SEED)),
+    )
+
+
+def _spread(paths: Sequence[Path]) -> list[Path]:
+    """Files so ordered that the first few are from all over the list: neighbours sound alike."""
+    places = sorted(range(len(paths)), key=lambda i: i * _GOLDEN % 1.0)
+    return [paths[i] for i in places]
 
 
 def made_material(sample_rate_hz: int, clip_s: float, seed: int = 7) -> Material:
@@ -194,7 +213,7 @@ def made_material(sample_rate_hz: int, clip_s: float, seed: int = 7) -> Material
         bursts = rng.standard_normal(len(time_s)) * np.exp(-6.0 * (time_s % 0.7))
         sound = (buzz + 0.1 * bursts)[None].astype(np.float32)
         clips.append(Clip("made", np.clip(sound, -1.0, 1.0)))
-    return Material((clips[0], *_made(clips[0], sample_rate_hz, clip_s)), (clips[1],))
+    return Material((clips[0], *_made(clips[0], sample_rate_hz, clip_s)), (), (clips[1],))
 
 
 def _made(model: Clip, sample_rate_hz: int, clip_s: float) -> Iterable[Clip]:
@@ -205,26 +224,19 @@ def _made(model: Clip, sample_rate_hz: int, clip_s: float) -> Iterable[Clip]:
     yield Clip("quiet", sound * np.float32(10.0 ** (QUIET_DB / 20.0)), *origin)
     yield Clip("loud", sound / np.float32(peak), *origin)
     yield Clip("silence", np.zeros_like(sound))
-    for extreme in _full_scale(round(clip_s * sample_rate_hz), sample_rate_hz):
-        yield Clip("full scale", np.repeat(extreme[None], len(sound), axis=0))
+    for extreme in extremes.wide(round(clip_s * sample_rate_hz), sample_rate_hz, _SEED):
+        yield Clip("full scale", _like(extreme, sound))
 
 
-def _full_scale(samples: int, rate_hz: int) -> Iterable[Float32]:
-    """The largest sounds there are, `[N]`: what no recording drives a network to, a user may.
+def _hard(model: Clip, sample_rate_hz: int, clip_s: float, seed: int) -> Iterable[Clip]:
+    """Made clips to measure on, another draw for each seed."""
+    for kind, sound in extremes.hard(round(clip_s * sample_rate_hz), sample_rate_hz, seed):
+        yield Clip(kind, _like(sound, model.sound))
 
-    A sweep through the whole band, so that each band is once alone and at its loudest; noise; and
-    noise that steps by 60 dB with clicks between.
-    """
-    time_s = np.arange(samples) / rate_hz
-    duration_s = samples / rate_hz
-    octaves = np.log(0.48 * rate_hz / _LOWEST_HZ)
-    turns = _LOWEST_HZ * duration_s / octaves * np.expm1(octaves * time_s / duration_s)
-    yield np.sin(2.0 * np.pi * turns).astype(np.float32)
-    noise = np.random.default_rng(_SEED).uniform(-1.0, 1.0, samples).astype(np.float32)
-    yield noise
-    steps = noise * np.where(np.arange(samples) // (rate_hz // 4) % 2, 1.0, 1e-3)
-    steps[:: rate_hz // 5] = 1.0
-    yield steps.astype(np.float32)
+
+def _like(sound: Float32, model: Float32) -> Float32:
+    """A made sound `[N]` in all channels of a clip."""
+    return np.repeat(sound[None], len(model), axis=0)
 
 
 def _cut(

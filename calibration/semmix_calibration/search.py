@@ -1,8 +1,11 @@
-"""Which blocks INT8 costs the most: measured one by one, then left out until the rest is good."""
+"""Which blocks INT8 costs the most: measured one by one, then left out until the rest is good.
+
+The worst sound decides, not the mean: a network that is true to speech and not to a tone fails.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +15,51 @@ from semmix.metrics.agreement import snr_db
 from semmix_calibration.int8 import Product
 
 Float32 = NDArray[np.float32]
+Noise = NDArray[np.float64]
+"""Energy of the difference over that of the output, sound by sound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """How a network's output agrees with that of float32, by sound.
+
+    Attributes:
+        kinds: classes of the sounds, in their order.
+        snr_db: of each.
+    """
+
+    kinds: tuple[str, ...]
+    snr_db: tuple[float, ...]
+
+    @property
+    def worst_db(self) -> float:
+        """Of the sound that fares worst."""
+        return min(self.snr_db)
+
+    @property
+    def worst_kind(self) -> str:
+        """Class of that sound."""
+        return self.kinds[self.snr_db.index(self.worst_db)]
+
+    def by_kind(self) -> dict[str, float]:
+        """The worst of each class."""
+        found: dict[str, float] = {}
+        for kind, value in zip(self.kinds, self.snr_db, strict=True):
+            found[kind] = min(value, found.get(kind, value))
+        return found
+
+    @property
+    def noise(self) -> Noise:
+        """See `Noise`; infinite where an output is not finite."""
+        return 10.0 ** (-np.array(self.snr_db) / 10.0)
+
+
+def accuracy(
+    kinds: Iterable[str], reference: Iterable[Float32], other: Iterable[Float32]
+) -> Accuracy:
+    """Compare outputs sound by sound; -inf where one is not finite."""
+    pairs = zip(reference, other, strict=True)
+    return Accuracy(tuple(kinds), tuple(snr_db(r, o) for r, o in pairs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +68,12 @@ class BlockCost:
 
     Attributes:
         block: part of the network.
-        snr_db: of the masks against float32.
+        found: agreement of the output with float32.
         share: of all the network's multiplications.
     """
 
     block: str
-    snr_db: float
+    found: Accuracy
     share: float
 
 
@@ -36,12 +84,12 @@ class FrontierPoint:
     Attributes:
         kept: blocks that stay in FP16.
         share: of the network's multiplications in INT8.
-        snr_db: of the masks against float32.
+        found: agreement of the output with float32.
     """
 
     kept: tuple[str, ...]
     share: float
-    snr_db: float
+    found: Accuracy
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +97,7 @@ class Frontier:
     """What can be had, from all in INT8 to nothing.
 
     Attributes:
-        costs: of each block alone, the cheapest first.
+        costs: of each block alone, those that stay in INT8 the longest first.
         points: from the most INT8 to the least.
         chosen: the first point that meets the target; None where even the last misses it.
     """
@@ -59,19 +107,8 @@ class Frontier:
     chosen: FrontierPoint | None
 
 
-Measure = Callable[[Sequence[Product]], float]
-"""SNR in dB of the masks of the network with these products in INT8."""
-
-
-def masks_snr_db(reference: Iterable[Float32], other: Iterable[Float32]) -> float:
-    """SNR of all clips' masks taken together; -inf where a mask is not finite.
-
-    Together, because a clip of next to nothing would decide alone otherwise.
-    """
-    pairs = list(zip(reference, other, strict=True))
-    return snr_db(
-        np.concatenate([r.ravel() for r, _ in pairs]), np.concatenate([o.ravel() for _, o in pairs])
-    )
+Measure = Callable[[Sequence[Product]], Accuracy]
+"""Agreement with float32 of the network with these products in INT8."""
 
 
 def search(
@@ -81,25 +118,24 @@ def search(
     target_db: float,
     tell: Callable[[], None] = lambda: None,
 ) -> Frontier:
-    """Measure each block, then leave blocks out in the order of noise for each multiplication.
+    """Measure each block alone, then leave blocks out one by one and measure the rest.
 
     Args:
         products: that INT8 may help.
         total_macs: multiplications of the whole network.
         measure: see `Measure`; taken at each block and at each point.
-        target_db: SNR that is asked for.
+        target_db: that the worst sound is to have.
         tell: is called after each measurement; `measurements` says how many there are.
     """
     by_block: dict[str, list[Product]] = {}
     for product in products:
         by_block.setdefault(product.block, []).append(product)
     macs = {block: sum(p.macs for p in members) for block, members in by_block.items()}
-    alone: dict[str, float] = {}
+    alone: dict[str, Accuracy] = {}
     for block, members in by_block.items():
         alone[block] = measure(members)
         tell()
-    # Noises of blocks add up where they are small, so the dearest of them is known beforehand.
-    order = sorted(by_block, key=lambda b: -(10.0 ** (-alone[b] / 10.0)) / max(macs[b], 1))
+    order = removal_order({block: found.noise for block, found in alone.items()}, macs)
     points = []
     for count in range(len(order)):
         kept = order[:count]
@@ -108,8 +144,24 @@ def search(
         points.append(FrontierPoint(tuple(kept), share, measure(rest)))
         tell()
     costs = [BlockCost(b, alone[b], macs[b] / total_macs) for b in reversed(order)]
-    chosen = next((point for point in points if point.snr_db >= target_db), None)
+    chosen = next((point for point in points if point.found.worst_db >= target_db), None)
     return Frontier(tuple(costs), tuple(points), chosen)
+
+
+def removal_order(noises: Mapping[str, Noise], macs: Mapping[str, int]) -> list[str]:
+    """Blocks in the order in which they leave INT8.
+
+    Noises of blocks add up where they are small. So the sound that would fare worst is known
+    without a measurement, and the block leaves that costs it the most for its work.
+    """
+    left = dict(noises)
+    order: list[str] = []
+    while left:
+        worst = int(np.argmax(np.sum(list(left.values()), axis=0)))
+        dearest = max(left, key=lambda block: left[block][worst] / max(macs[block], 1))
+        order.append(dearest)
+        del left[dearest]
+    return order
 
 
 def measurements(products: Sequence[Product]) -> int:

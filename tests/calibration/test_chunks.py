@@ -7,11 +7,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import tolerances
-from semmix_calibration.chunks import embeddings_for, masks, record
+from semmix_calibration.chunks import embeddings_for, outputs, record
 from semmix_calibration.exact import ExactEngines
 from semmix_calibration.material import made_material
 from semmix_rt.engines import open_engine
-from semmix_rt.whole_signal import masks_of
+from semmix_rt.whole_signal import hear
 from support_window import tiny_window_bundle, with_context
 
 from semmix.bundle import Bundle
@@ -40,11 +40,11 @@ def test_states_are_those_of_the_network_after_the_sound_before(small: Bundle) -
     assert len({run["tokens"].tobytes() for run in fed}) > 1
 
 
-def test_exact_engines_give_the_masks_of_pytorch(small: Bundle) -> None:
+def test_exact_engines_give_the_output_of_pytorch(small: Bundle) -> None:
     clips = made_material(RATE_HZ, 1.2).calibration[:1]
     embeddings = embeddings_for(small)
-    (found,) = masks(ExactEngines(small), small.highlighter_graph(), clips, embeddings)
-    expected = masks_of(open_engine(small, "torch"), clips[0].sound, embeddings)
+    (found,) = outputs(ExactEngines(small), small.highlighter_graph(), clips, embeddings)
+    expected = hear(open_engine(small, "torch"), clips[0].sound, embeddings).output
     assert snr_db(expected, found) >= tolerances.EXPORT_SNR_DB
 
 

@@ -8,9 +8,11 @@ import pytest
 import tolerances
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
-from semmix_calibration import activations, int8
+from semmix_calibration import activations, int8, placement
 from semmix_calibration.sessions import exact_session
 from support_graph import graph_of, products_graph
+
+from semmix.bundle import Bundle
 
 Float32 = NDArray[np.float32]
 
@@ -43,6 +45,8 @@ def expected_output(x: Float32, runs: list[dict[str, Float32]]) -> NDArray[np.fl
         d = np.einsum("btk,tkn->btn", b, w["stack.weight"])
         return [x, b, d]
 
+    runs = [{"x": np.tanh(run["x"])} for run in runs]
+    x = np.tanh(x)
     seen = [[np.abs(o).max() for o in operands(run["x"])] for run in runs]
     scales = [max(column) / 127.0 for column in zip(*seen, strict=True)]
     plain, stack, left = (w[f"{n}.weight"] for n in ("plain", "stack", "left"))
@@ -161,7 +165,8 @@ def test_shared_weights_and_attention_are_left_alone() -> None:
     node = helper.make_node
     content = graph_of(
         [
-            node("MatMul", ["x", "w"], ["a"], name="once"),
+            node("Tanh", ["x"], ["t"], name="level"),
+            node("MatMul", ["t", "w"], ["a"], name="once"),
             node("MatMul", ["a", "w"], ["b"], name="twice"),
             node("MatMul", ["a", "b"], ["y"], name="scores"),
         ],
@@ -170,3 +175,40 @@ def test_shared_weights_and_attention_are_left_alone() -> None:
         {"w": rng.standard_normal((16, 16)).astype(np.float32)},
     )
     assert int8.products(content) == []
+
+
+def test_what_is_as_loud_as_the_sound_is_left_alone() -> None:
+    rng = np.random.default_rng(0)
+    node = helper.make_node
+    weights = {f"{name}.w": rng.standard_normal((16, 16)).astype(np.float32) for name in "abcd"}
+    weights |= {"two": np.array(2.0, np.float32), "gamma": np.ones(16, np.float32)}
+    content = graph_of(
+        [
+            node("Mul", ["x", "two"], ["louder"], name="louder"),
+            node("MatMul", ["louder", "a.w"], ["first"], name="first"),
+            # The residual stream and a state: a norm levels what one branch takes, not the other.
+            node("Add", ["first", "past"], ["stream"], name="add"),
+            node("LayerNormalization", ["stream", "gamma"], ["normed"], name="norm"),
+            node("MatMul", ["normed", "b.w"], ["inner"], name="inner"),
+            node("MatMul", ["stream", "c.w"], ["outer"], name="outer"),
+            node("MatMul", ["normed", "d.w"], ["power"], name="power"),
+            node("Exp", ["power"], ["positive"], name="exp"),
+            node("Log", ["positive"], ["level"], name="log"),
+            node("Sum", ["inner", "outer", "level"], ["y"], name="sum"),
+        ],
+        {"x": [16, 16], "past": [16, 16]},
+        {"y": [16, 16]},
+        weights,
+    )
+    assert [p.node for p in int8.products(content)] == ["inner"]
+    assert int8.exempt_blocks(content) == {
+        "a": placement.AS_IT_CAME,
+        "c": placement.AS_IT_CAME,
+        "d": placement.MEASURED,
+    }
+
+
+def test_the_default_network_keeps_its_ends_and_its_meter() -> None:
+    found = int8.exempt_blocks(Bundle.default().highlighter_graph())
+    assert found.keys() >= {"split", "to_latent", "head", "metered_gain"}
+    assert not any(block.startswith(("encoder", "decoder")) for block in found)

@@ -26,14 +26,19 @@ def test_every_class_is_there_and_held_out_sound_is_other_sound(stems: Path) -> 
     material = gather(list_sources(stems, ()), RATE_HZ, clip_s=0.5, clips=2)
     kinds = [clip.kind for clip in material.calibration]
     assert sorted(kinds) == sorted(
-        ["speech", "music", "effects"] * 2 + ["quiet", "loud", "silence", *["full scale"] * 3]
+        ["speech", "music", "effects"] * 2 + ["quiet", "loud", "silence", *["full scale"] * 4]
     )
-    assert sorted(c.kind for c in material.held_out) == sorted(["speech", "music", "effects"] * 2)
+    hard = [*["tone"] * 3, "click", "clipped", "faint", "starts and stops"]
+    for apart in (material.search, material.held_out):
+        kinds = [clip.kind for clip in apart]
+        assert sorted(kinds) == sorted(["speech", "music", "effects"] * 2 + hard)
     assert {c.sound.shape for c in material.calibration} == {(1, RATE_HZ // 2)}
-    used = {(c.sha256, c.start_s) for c in material.calibration if c.source}
-    held = {(c.sha256, c.start_s) for c in material.held_out}
-    assert not used & held
-    for clip in (*material.calibration, *material.held_out):
+    parts = (material.calibration, material.search, material.held_out)
+    used = [{(c.sha256, c.start_s) for c in part if c.source} for part in parts]
+    assert len(used[0] | used[1] | used[2]) == sum(len(part) for part in used)
+    for one, two in zip(material.search, material.held_out, strict=True):
+        assert not np.array_equal(one.sound, two.sound), one.kind
+    for clip in (c for part in parts for c in part):
         if clip.kind in ("speech", "music", "effects"):
             path = stems / clip.kind / clip.source
             assert clip.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -58,7 +63,7 @@ def test_made_classes_have_the_levels_they_are_named_for(stems: Path) -> None:
 
 def test_films_are_cut_with_all_their_channels(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    film = write(tmp_path / "film.wav", 0.1 * rng.standard_normal((3 * RATE_HZ, 2)))
+    film = write(tmp_path / "film.wav", 0.1 * rng.standard_normal((4 * RATE_HZ, 2)))
     material = gather(list_sources(None, [film]), RATE_HZ, clip_s=1.0, clips=1)
     assert [c.kind for c in material.calibration][:1] == ["media"]
     assert {c.sound.shape for c in material.calibration} == {(2, RATE_HZ)}
@@ -91,7 +96,7 @@ def test_sources_that_cannot_serve_are_refused(stems: Path, tmp_path: Path) -> N
     write(tmp_path / "half" / "speech" / "a.wav", np.zeros(10))
     with pytest.raises(MediaError, match="music holds no sound"):
         list_sources(tmp_path / "half", ())
-    with pytest.raises(MediaError, match="shorter than two clips"):
+    with pytest.raises(MediaError, match="shorter than three clips"):
         gather(list_sources(stems, ()), RATE_HZ, clip_s=50.0, clips=1)
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"RIFF")
@@ -105,3 +110,16 @@ def test_made_sound_fills_the_range_and_is_the_same_each_time() -> None:
         np.testing.assert_array_equal(a.sound, b.sound)
     assert max(np.abs(c.sound).max() for c in one.calibration) == pytest.approx(1.0, abs=1e-3)
     assert not np.array_equal(one.calibration[0].sound, one.held_out[0].sound)
+
+
+def test_files_are_from_all_over_a_class(tmp_path: Path) -> None:
+    """The first files of a list are often one collection."""
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        write(tmp_path / f"{number:02}.wav", 0.1 * rng.standard_normal(RATE_HZ // 2))
+    paths = sorted(tmp_path.iterdir())
+    material = gather([("music", p) for p in paths], RATE_HZ, clip_s=0.5, clips=1)
+    parts = (material.calibration, material.search, material.held_out)
+    first, second, third = sorted(int(part[0].source[:2]) for part in parts)
+    assert second - first >= 3
+    assert third - second >= 3
