@@ -57,7 +57,7 @@ def test_inputs_and_outputs_stay_float32_and_products_are_half(typed: bytes) -> 
     ends = [*model.graph.input, *model.graph.output]
     assert {v.type.tensor_type.elem_type for v in ends} == {TensorProto.FLOAT}
     types = types_of(typed)
-    weights = [n for n in model.graph.node if n.op_type == "MatMul" and "time" in n.input[1]]
+    weights = [n for n in model.graph.node if n.op_type == "Conv" and "time" in n.input[1]]
     assert len(weights) == 6
     assert {types[n.input[1]] for n in weights} == {TensorProto.FLOAT16}
     delicate = [n for n in model.graph.node if n.op_type in ("Pow", "Log", "Softmax", "Exp")]
