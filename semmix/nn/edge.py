@@ -8,9 +8,9 @@
 
 The mask is the sum over speech, music and effects of each one's share in a bin times its gain in
 the moment. A gain is what the cues ask for (`balance`) less what the sound has already: guessed
-from the latent frames, which hear ahead, and measured on the shares of what has left; all gains shrink
-together where the measure says that the mix needs no mending. Shares and
-gains are known in training, and learning them apart is what makes hours suffice.
+from the latent frames, which hear ahead, and measured on the shares of what has left. All gains
+shrink together where the measure says that the mix needs no mending. Shares and gains are known
+in training, and learning them apart is what makes hours suffice.
 
 Nothing is normalised over time, and every tensor that carries the past is an explicit state, so
 a chunk of any length gives the same masks as the whole file at once.

@@ -123,9 +123,7 @@ class GeneratedClips:
         self.duration_s = duration_s
         self.seed = seed
         library = StemLibrary(stems, sample_rate_hz)
-        generator = SceneGenerator(
-            library, seed, duration_s, drop_cues=False, delivered=delivered
-        )
+        generator = SceneGenerator(library, seed, duration_s, drop_cues=False, delivered=delivered)
         # A clip is drawn again as the donor of the one before it: keep the last few.
         self._example = lru_cache(maxsize=_EXAMPLES_KEPT)(generator.example)
 

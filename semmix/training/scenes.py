@@ -132,9 +132,8 @@ class SceneGenerator:
         bounds = self._bounds(len(situations), rng)
         target = self._balance(stems, situations, bounds, rng)
         loudness = np.array([self._loudness(s) for s in target])
-        gains_db = (
-            np.zeros(len(STEMS)) if rng.random() < self.clean_share else draw_gains_db(loudness, rng)
-        )
+        clean = rng.random() < self.clean_share
+        gains_db = np.zeros(len(STEMS)) if clean else draw_gains_db(loudness, rng)
         gains_db = muddy(target, gains_db).gains_db
         mix = np.asarray(_scaled(target, gains_db).sum(axis=0, dtype=np.float32))
         if self.delivered:

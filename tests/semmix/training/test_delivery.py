@@ -97,5 +97,5 @@ def test_chance_decides_what_happens_to_which_mix(mix: np.ndarray) -> None:
 
 
 def test_a_missing_codec_is_told(mix: np.ndarray) -> None:
-    with pytest.raises(EngineError, match="no_such_encoder.*deliver=false"):
+    with pytest.raises(EngineError, match=r"no_such_encoder.*deliver=false"):
         code(mix, RATE_HZ, Codec("no_such_encoder", "adts", (64_000,)), 64_000)
