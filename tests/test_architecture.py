@@ -35,7 +35,7 @@ RULES = {
     "semmix.lvlm": {"numpy", "torch", "transformers", "huggingface_hub", "PIL"},
     "semmix.training": {
         *("numpy", "torch", "safetensors", "soundfile", "soxr", "click", "rich", "semmix_rt"),
-        "matplotlib",
+        *("matplotlib", "av"),
     },
     "semmix_rt": {
         *("semmix", "numpy", "av", "soxr", "click", "rich", "platformdirs"),

@@ -102,6 +102,7 @@ def _encoded(sound: Float32, codec: Codec, bit_rate: int) -> io.BytesIO:
     try:
         with av.open(file, "w", format=codec.container) as container:
             stream = container.add_stream(codec.encoder, rate=codec.sample_rate_hz)
+            assert isinstance(stream, av.AudioStream)
             stream.bit_rate, stream.layout = bit_rate, "mono"
             frame = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
             frame.sample_rate, frame.pts = codec.sample_rate_hz, 0

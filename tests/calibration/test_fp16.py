@@ -98,7 +98,7 @@ def test_the_shipped_network_agrees_on_a_film_and_takes_a_full_scale_tone() -> N
     material = gather([("media", FILM)], 48_000, clip_s=3.0, clips=1)
     assert any(clip.kind == "full scale" for clip in material.calibration)
     (made,) = build(bundle, material, ["fp16"]).made
-    assert made.snr_db >= tolerances.FP16_SNR_DB
+    assert made.accuracy.worst_db >= tolerances.FP16_SNR_DB
     assert len(made.graph) < 0.65 * len(bundle.highlighter_graph())
     assert casts_in_a_row(made.graph) == []
     records = made.provenance["calibrated_on"]
