@@ -56,7 +56,7 @@ def scaled(name: str, factor: float) -> Mutation:
     """One weight, a little off."""
 
     def change(model: onnx.ModelProto) -> None:
-        (weight,) = [w for w in model.graph.initializer if w.name.endswith(name)]
+        (weight,) = [w for w in model.graph.initializer if f".{w.name}".endswith(f".{name}")]
         array = numpy_helper.to_array(weight) * np.float32(factor)
         weight.CopyFrom(numpy_helper.from_array(array, weight.name))
 
@@ -106,7 +106,7 @@ MUTATIONS = {
     ),
     "a state of the encoder forgotten": zeroed("encoder1"),
     "a state of the latent forgotten": zeroed("cache0"),
-    "one number that is none": scaled("network.head.bias", math.nan),
+    "one number that is none": scaled("head.bias", math.nan),
     "masks a frame early": shifted(),
 }
 
