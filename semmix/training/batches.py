@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from semmix.cues.types import CUE_TYPES
+from semmix.dsp.streaming import windowed_spectra
 from semmix.nn.edge import NEPERS_PER_DB
 from semmix.specs import StftSpec
 from semmix.training.policy import SITUATION_BY_NAME
@@ -63,8 +64,7 @@ def magnitudes(x: NDArray[np.float32], spec: StftSpec) -> NDArray[np.float32]:
     padded = np.zeros((frames - 1) * spec.hop_samples + spec.n_fft, np.float32)
     padded[half : half + len(x)] = x
     view = np.lib.stride_tricks.sliding_window_view(padded, spec.n_fft)[:: spec.hop_samples]
-    window = np.hanning(spec.n_fft + 1)[:-1].astype(np.float32)
-    return np.abs(np.fft.rfft(view * window)) * np.float32(spec.scale)
+    return np.abs(windowed_spectra(view)) * np.float32(spec.scale)
 
 
 def shot_weights(
