@@ -113,13 +113,28 @@ def load_network(bundle: Bundle, make: Callable[[], Network], remedy: str) -> Ne
         # Sizes are held against the weights before anything of such sizes is made.
         with torch.device("meta"):
             network = make()
-        network.load_state_dict(load_safetensors(bundle.read(WEIGHTS_FILE)), assign=True)
-    except (SafetensorError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as exc:
+        network.load_state_dict(weights_of(bundle), assign=True)
+    except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as exc:
         raise ModelFormatError(
             f"{bundle.path}: no PyTorch network can be made of this bundle "
             f"({str(exc).splitlines()[0]}): {remedy}, or use the ort engine"
         ) from exc
     return network.float().eval()
+
+
+def weights_of(bundle: Bundle) -> dict[str, Tensor]:
+    """The weights that travel in a bundle, by name.
+
+    Raises:
+        ModelFormatError: it carries none, or they are damaged.
+    """
+    try:
+        return load_safetensors(bundle.read(WEIGHTS_FILE))
+    except (SafetensorError, KeyError, ValueError) as exc:
+        raise ModelFormatError(
+            f"{bundle.path}: its PyTorch weights cannot be read ({str(exc).splitlines()[0]}): "
+            "export it again with weights"
+        ) from exc
 
 
 def as_array(tensor: Tensor) -> Float32:

@@ -19,7 +19,7 @@ from semmix.bundle import Bundle
 from semmix.cues.text import TextEncoder
 from semmix.errors import ModelFormatError, UsageError
 from semmix.nn import PRESETS, EdgeConfig, EdgeSemMix
-from semmix.nn.engine import network_from_bundle
+from semmix.nn.engine import weights_of
 from semmix.training.batches import Batch, collate
 from semmix.training.checkpoint import (
     Checkpoint,
@@ -300,10 +300,11 @@ def _begin_with(network: EdgeSemMix, path: Path, fresh: Sequence[str]) -> None:
         ModelFormatError: the bundle reads other embeddings, or has weights without a place here.
     """
     config = network.config
-    known = network_from_bundle(Bundle.load(path))
-    if known.config.text_encoder != config.text_encoder:
+    bundle = Bundle.load(path)
+    reads = bundle.spec.text_encoder
+    if reads != config.text_encoder:
         raise ModelFormatError(
-            f"{path}: its network reads cues through {known.config.text_encoder!r}, and this "
+            f"{path}: its network reads cues through {reads!r}, and this "
             f"version's training through {config.text_encoder!r}: start from another bundle"
         )
     weights = network.state_dict()
@@ -312,7 +313,7 @@ def _begin_with(network: EdgeSemMix, path: Path, fresh: Sequence[str]) -> None:
             raise UsageError(f"there is no part {part!r} to start afresh: see {_PARTS}")
     kept = {
         name: value
-        for name, value in known.state_dict().items()
+        for name, value in weights_of(bundle).items()
         if not any(name.startswith(f"{part}.") for part in fresh)
     }
     for name, value in kept.items():

@@ -16,6 +16,7 @@ from torch import Tensor
 from semmix.cues.text import TextEncoder
 from semmix.errors import MediaError, ModelFormatError, UsageError
 from semmix.nn import PRESETS
+from semmix.nn.engine import network_from_bundle
 from semmix.training.batches import Batch, collate
 from semmix.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from semmix.training.scenes import SceneGenerator
@@ -279,6 +280,25 @@ def test_a_part_may_start_afresh_in_another_size(stems: Path, tmp_path: Path) ->
 def test_sizes_that_make_no_network_are_refused(stems: Path, change: str) -> None:
     with pytest.raises(UsageError, match="no network has these sizes"):
         Trainer(stems, SETTINGS, "tiny", changes=(change,))
+
+
+def test_a_bundle_from_before_a_part_had_all_its_weights_is_a_start(
+    stems: Path, tmp_path: Path
+) -> None:
+    """What it lacks begins by chance; it need not be a network that this version could run."""
+    network = lively_network("tiny", text_encoder=TextEncoder.default().identifier)
+    assert network.metered_gain is not None
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    network.metered_gain.need = torch.nn.Identity()  # type: ignore[assignment]
+    bundle = torch_bundle(tmp_path / "bundle", network)
+    with pytest.raises(ModelFormatError, match="no PyTorch network can be made"):
+        network_from_bundle(bundle)
+    trainer = Trainer(stems, SETTINGS, "tiny", start=tmp_path / "bundle")
+    after = trainer.network.state_dict()
+    lacked = {"metered_gain.need.weight", "metered_gain.need.bias"}
+    assert lacked <= after.keys()
+    for name in after.keys() - lacked:
+        torch.testing.assert_close(after[name], before[name])
 
 
 def test_a_bundle_that_reads_other_cues_is_no_start(stems: Path, tmp_path: Path) -> None:
