@@ -9,7 +9,6 @@ that are made to be hard.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from semmix_rt.media.decoding import audio_blocks
 from semmix_rt.media.probe import pick_audio_stream, probe
 
 from semmix.assets import asset_path
+from semmix.bundle.manifest import FileRecord
 from semmix.dsp.resample import ResampleStream
 from semmix.errors import MediaError, UsageError
 from semmix_calibration import extremes
@@ -259,8 +259,7 @@ def _cut(
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return FileRecord.of(path).sha256
     except OSError as exc:
         raise MediaError(f"{path} cannot be read ({exc.strerror}): check the name") from exc
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from semmix.bundle import Bundle
+from semmix.bundle.manifest import FileRecord
 from semmix.errors import ModelFormatError
 from semmix.nn.engine import WEIGHTS_FILE
 from semmix.specs import ModelSpec, Spec
@@ -169,9 +169,7 @@ def _engine(path: Path) -> EngineFacts:
     """An engine and the sidecar beside it; the engine, which is code, is only hashed."""
     sidecar = path.with_suffix(".json")
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        length = path.stat().st_size
+        plan = FileRecord.of(path)
         if sidecar.stat().st_size > _MAX_SIDECAR_BYTES:
             raise ModelFormatError(f"{sidecar} is too long for a sidecar: build the engine again")
         content = json.loads(sidecar.read_bytes())
@@ -185,5 +183,5 @@ def _engine(path: Path) -> EngineFacts:
     if not isinstance(content, dict):
         raise ModelFormatError(f"{sidecar} holds no table: build the engine again")
     record = content.get("plan")
-    intact = isinstance(record, dict) and record.get("sha256") == digest
-    return EngineFacts(path, length, digest, intact, content)
+    intact = isinstance(record, dict) and record.get("sha256") == plan.sha256
+    return EngineFacts(path, plan.bytes, plan.sha256, intact, content)

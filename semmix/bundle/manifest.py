@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from semmix.errors import ModelFormatError
@@ -60,7 +61,7 @@ _REPAIR = "export it again or fetch it anew"
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """What one file of the bundle must be.
+    """What a file must be, of a bundle or another folder that is checked.
 
     Attributes:
         sha256: hash of its content, 64 lower-case hex digits.
@@ -69,6 +70,17 @@ class FileRecord:
 
     sha256: str
     bytes: int
+
+    @classmethod
+    def of(cls, path: Path) -> FileRecord:
+        """What a file is, read in parts.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return cls(digest, path.stat().st_size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ too large for one file, and a text encoder's `tokenizer.json`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -149,17 +148,6 @@ def read_manifest(folder: Path, kind: Kind) -> EncoderManifest:
     )
 
 
-def file_record(path: Path) -> FileRecord:
-    """Hash and length of a file, read in parts.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileRecord(digest, path.stat().st_size)
-
-
 def check_files(folder: Path, manifest: EncoderManifest) -> None:
     """Hold every file that a manifest lists against its hash.
 
@@ -170,7 +158,7 @@ def check_files(folder: Path, manifest: EncoderManifest) -> None:
         path = folder / name
         try:
             inside = path.is_file() and path.resolve().parent == folder.resolve()
-            same = inside and path.stat().st_size == record.bytes and file_record(path) == record
+            same = inside and path.stat().st_size == record.bytes and FileRecord.of(path) == record
         except OSError as exc:
             raise ModelFormatError(
                 f"{path} cannot be read ({exc.strerror}): check its permissions"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from semmix.atomic import move_folder
 from semmix.bundle import refuse_existing
+from semmix.bundle.manifest import FileRecord
 from semmix.cues.onnx_text import OnnxText
 from semmix.encoders.exported import OnnxVision
 from semmix.encoders.folders import library, local_config, quiet
@@ -22,7 +23,6 @@ from semmix.encoders.manifest import (
     EncoderManifest,
     Kind,
     check_files,
-    file_record,
     is_exported,
     read_manifest,
 )
@@ -213,7 +213,7 @@ def _fill(
         identifier=source.identifier,
         dim=source.dim,
         length=source.length,
-        files={path.name: file_record(path) for path in sorted(folder.iterdir())},
+        files={path.name: FileRecord.of(path) for path in sorted(folder.iterdir())},
         provenance=provenance,
         parity=parity.record(torch_reference()),
     )
