@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semmix.errors import UsageError
+from semmix.training.minimal import minimal_shots
 from semmix.training.scenes import SceneGenerator, Shot
 from semmix.training.stems import StemLibrary
 
@@ -75,6 +76,10 @@ class ClipSource(Protocol):
         """The shots of a clip, without the work of reading its sound."""
         ...
 
+    def minimal(self, index: int) -> tuple[Shot, ...] | None:
+        """The shots as minimal prompts would tell of them, None where nobody knows."""
+        ...
+
     def situations(self, index: int) -> tuple[str, ...]:
         """What a clip's shots show; clips that share none of it have different pictures."""
         ...
@@ -135,6 +140,10 @@ class GeneratedClips:
     def shots(self, index: int) -> tuple[Shot, ...]:
         """The shots of a clip."""
         return self._example(index).shots
+
+    def minimal(self, index: int) -> tuple[Shot, ...] | None:
+        """The shots with cues of a word or two."""
+        return minimal_shots(self.shots(index))
 
     def situations(self, index: int) -> tuple[str, ...]:
         """Names of the situations in the mixing policy."""

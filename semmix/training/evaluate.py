@@ -2,8 +2,8 @@
 
 Every clip is remixed four times: with the cues of its picture, without cues, with the cues of
 another clip whose picture differs, and, with its own cues, from the mix that is already right.
-An ablation adds each cue type alone. The remixer is a plain callable, so that the same streaming
-path that users run is what is measured.
+An ablation adds each cue type alone and cues of a word or two. The remixer is a plain callable, so
+that the same streaming path that users run is what is measured.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ Remixer = Callable[[Float32, tuple[CueSegment, ...]], Float32]
 CONDITIONS: tuple[str, ...] = ("input", "right", "none", "swapped")
 """The muddy mix as it is, and remixed with right cues, without cues, with swapped cues."""
 ALONE: Mapping[str, CueType] = {f"only_{kind.value}": kind for kind in CUE_TYPES}
-"""The conditions of an ablation: right cues, but of one type alone."""
+"""Conditions of an ablation: right cues, but of one type alone."""
+MINIMAL = "minimal"
+"""Condition of an ablation where it is known: all cues, in the words that minimal prompts bring."""
 
 MAX_CLIPS = 100_000
 
@@ -163,7 +165,7 @@ def evaluate(
         seed: seed of the intervals.
         clips: how many, from the first one.
         yardstick: what is measured; the measures that need no model by default.
-        ablate: also remix with each cue type alone.
+        ablate: also remix with each cue type alone, and with minimal cues.
         on_clip: called after each clip with the number of clips done.
 
     Raises:
@@ -201,6 +203,8 @@ def _measure_clip(
     }
     if ablate:
         cues |= {name: segments(clip.shots, kinds=(kind,)) for name, kind in ALONE.items()}
+        if (minimal := source.minimal(index)) is not None:
+            cues[MINIMAL] = segments(minimal)
     outputs = {"input": clip.mix}
     for condition, cue_segments in cues.items():
         outputs[condition] = _checked(remix(clip.mix, cue_segments), clip.mix)

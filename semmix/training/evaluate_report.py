@@ -7,7 +7,7 @@ import io
 import math
 from typing import Any
 
-from semmix.training.evaluate import ALONE, EvaluationResult, clip_values
+from semmix.training.evaluate import ALONE, MINIMAL, EvaluationResult, clip_values
 from semmix.training.measures import MEASURE_NOTES, READINGS
 
 TITLES = {
@@ -17,16 +17,20 @@ TITLES = {
     "swapped": "swapped cues",
     "good": "good mix in",
     "target": "target",
+    MINIMAL: "minimal cues",
     **{name: f"only {kind.value.replace('_', ' ')}" for name, kind in ALONE.items()},
 }
 """What people read instead of a condition's name."""
 
 
 def comparisons(result: EvaluationResult) -> tuple[tuple[str, str], ...]:
-    """Which conditions are held against which; an ablation holds each type against no cues."""
+    """Which conditions are held against which; those of an ablation against no cues as well."""
     plain = (("right", "input"), ("none", "input"), ("right", "none"), ("right", "swapped"))
-    alone = [name for name in result.conditions if name in ALONE]
-    return (*plain, *((name, other) for name in alone for other in ("input", "none")))
+    ablated = [name for name in result.conditions if name in ALONE or name == MINIMAL]
+    against = [(name, other) for name in ablated for other in ("input", "none")]
+    if MINIMAL in ablated:
+        against.append(("right", MINIMAL))
+    return (*plain, *against)
 
 
 def as_dict(result: EvaluationResult) -> dict[str, Any]:

@@ -126,6 +126,10 @@ class MuddyMix:
             )
         return self._shots[index]
 
+    def minimal(self, index: int) -> tuple[Shot, ...] | None:
+        """None: what minimal prompts would have said was not asked."""
+        return None
+
     def situations(self, index: int) -> tuple[str, ...]:
         """The clip's film: what clips of other films show is taken for another picture."""
         return (self._folders[index].parent.parent.name,)

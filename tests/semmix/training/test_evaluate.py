@@ -14,14 +14,17 @@ from semmix.training.clips import GeneratedClips
 from semmix.training.evaluate import (
     ALONE,
     CONDITIONS,
+    MINIMAL,
     ClipResult,
     EvaluationResult,
     evaluate,
 )
 from semmix.training.measures import DISTANCES, LEVELS, MEASURE_NOTES, READINGS
-from semmix.training.policy import STEMS
+from semmix.training.minimal import ANSWERS
+from semmix.training.policy import SITUATION_BY_NAME, STEMS
 from semmix.training.scenes import Example, SceneGenerator
 from semmix.training.stems import StemLibrary
+from semmix.training.wordings import WORDINGS
 
 RATE_HZ = 16_000
 CLIPS, SEED, DURATION_S = 3, 2, 1.5
@@ -215,7 +218,7 @@ def test_an_ablation_adds_each_cue_type_alone(
 ) -> None:
     listener = Listener()
     result = run(stems, listener, clips=2, ablate=True)
-    assert result.conditions == (*CONDITIONS, *ALONE)
+    assert result.conditions == (*CONDITIONS, *ALONE, MINIMAL)
     assert [*ALONE.values()] == [*CUE_TYPES]
     # What is not ablated stays what it was.
     for found, plain in zip(result.clips, identity[0].clips, strict=False):
@@ -223,14 +226,25 @@ def test_an_ablation_adds_each_cue_type_alone(
             assert repr(found.measures[condition]) == repr(plain.measures[condition])
     calls = iter(listener.calls)
     for clip in clips[:2]:
-        given = [next(calls) for _ in range(4 + len(ALONE))]
+        given = [next(calls) for _ in range(5 + len(ALONE))]
         right = given[0][1]
-        for (mix, segments), kind in zip(given[3:-1], ALONE.values(), strict=True):
+        for (mix, segments), kind in zip(given[3:-2], ALONE.values(), strict=True):
             np.testing.assert_array_equal(mix, clip.mix)
             for segment, whole in zip(segments, right, strict=True):
                 assert [t for t in CUE_TYPES if segment.cue(t).known] == [kind]
                 assert segment.cue(kind) == whole.cue(kind)
+        assert [s.start_s for s in given[-2][1]] == [s.start_s for s in right]
+        for segment, shot in zip(given[-2][1], clip.shots, strict=True):
+            assert tuple(segment.cue(t).text for t in CUE_TYPES) == ANSWERS[shot.situation]
         np.testing.assert_array_equal(given[-1][0], clip.target)
+
+
+def test_minimal_answers_cover_the_policy_in_words_that_training_does_not_use() -> None:
+    assert set(ANSWERS) == set(SITUATION_BY_NAME) == set(WORDINGS)
+    for situation, answers in ANSWERS.items():
+        assert all(len(answer.split()) <= 2 for answer in answers)
+        for kind, answer in zip(CUE_TYPES, answers, strict=True):
+            assert answer not in WORDINGS[situation][kind]
 
 
 # --- Refusals -------------------------------------------------------------------------------------
