@@ -13,18 +13,15 @@ from numpy.typing import NDArray
 from semmix_rt.whole_signal import hear
 
 from semmix.bundle import Bundle
-from semmix.cues.text import TextEncoder, embed_segment
-from semmix.cues.types import Cue, CueSegment, CueType
-from semmix.specs import WindowSpec
+from semmix.cues.trial import trial_context
+from semmix.cues.types import CueType
 from semmix_calibration.exact import ExactEngines
 from semmix_calibration.material import Clip
 from semmix_calibration.ranges import Feeds
 
 Float32 = NDArray[np.float32]
 
-_SEED = 7
-_SHOTS = 3
-_SENTENCES: tuple[dict[CueType, str], ...] = (
+_SHOTS: tuple[dict[CueType, str], ...] = (
     {
         CueType.APPEARANCE: "A person in close-up, facing the camera.",
         CueType.EMOTION: "The person looks calm and friendly.",
@@ -45,33 +42,8 @@ _SENTENCES: tuple[dict[CueType, str], ...] = (
 
 
 def embeddings_for(bundle: Bundle) -> Float32 | None:
-    """Context of three shots as the model takes it: `[S, K, E]`, `[S, D]`, or None for none.
-
-    Sentences, where the model was trained with the text encoder that comes along; otherwise
-    seeded vectors of the length that encoders give.
-    """
-    spec = bundle.manifest.spec
-    rng = np.random.default_rng(_SEED)
-    if isinstance(spec, WindowSpec):
-        if spec.context == "none":
-            return None
-        return _unit(rng.standard_normal((_SHOTS, spec.context_dim)))
-    encoder = TextEncoder.default()
-    if encoder.identifier == spec.text_encoder and encoder.dim == spec.embedding_dim:
-        return np.stack([_embed(cues, encoder, spec.cue_types) for cues in _SENTENCES])
-    vectors = _unit(rng.standard_normal((_SHOTS, len(spec.cue_types), spec.embedding_dim)))
-    vectors[-1] = 0.0  # nothing is known
-    return vectors
-
-
-def _embed(cues: dict[CueType, str], encoder: TextEncoder, cue_types: tuple[str, ...]) -> Float32:
-    segment = CueSegment(0.0, 1.0, 0.0, {kind: Cue(text, 1.0) for kind, text in cues.items()})
-    return embed_segment(segment, encoder, cue_types)
-
-
-def _unit(vectors: NDArray[np.float64]) -> Float32:
-    unit: Float32 = (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
-    return unit
+    """Context of three shots, see `trial_context`."""
+    return trial_context(bundle.manifest.spec, _SHOTS)
 
 
 def record(

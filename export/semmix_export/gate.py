@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from semmix_rt.engines.base import Engine, WindowEngine
 from semmix_rt.whole_signal import Heard, hear
 
-from semmix.cues.text import TextEncoder, embed_segment
-from semmix.cues.types import Cue, CueSegment, CueType
+from semmix.cues.trial import trial_context, unit_vectors
+from semmix.cues.types import CueType
 from semmix.dsp.windows import analyse
 from semmix.errors import ParityError
 from semmix.metrics import at_44100, compare_masks, env, integrated_lufs, mag, snr_db
@@ -240,7 +240,7 @@ class Gate:
         spec = self._reference.spec
         if not isinstance(spec, ModelSpec):
             # Each of a window's vectors is another one.
-            inputs = directions(spec.context_vectors, spec.context_dim)
+            inputs = unit_vectors(spec.context_vectors, spec.context_dim)
         return snr_db(self._reference.encode_context(inputs), engine.encode_context(inputs))
 
     def _batches(self, engine: AnyEngine, counts: Sequence[int]) -> float | None:
@@ -286,23 +286,8 @@ def torch_reference() -> str:
 
 
 def gate_cues(spec: Spec) -> Float32 | None:
-    """Cues of two shots: `[2, K, E]`, or context vectors `[2, D]`; None for a model without.
-
-    Sentences through the text encoder where the model was trained with the one that comes along,
-    random directions otherwise.
-    """
-    if not isinstance(spec, ModelSpec):
-        return None if spec.context == "none" else directions(2, spec.context_dim)
-    encoder = TextEncoder.default()
-    if encoder.identifier != spec.text_encoder:
-        return directions(2 * len(spec.cue_types), spec.embedding_dim).reshape(
-            2, len(spec.cue_types), spec.embedding_dim
-        )
-    shots = [
-        CueSegment(0.0, 1.0, 0.0, {kind: Cue(text, 1.0) for kind, text in shot.items()})
-        for shot in _SHOTS
-    ]
-    return np.stack([embed_segment(shot, encoder, spec.cue_types) for shot in shots])
+    """Cues of two shots, see `trial_context`."""
+    return trial_context(spec, _SHOTS)
 
 
 def _batch_inputs(spec: Spec, count: int) -> tuple[Any, ...]:
@@ -317,7 +302,7 @@ def _batch_inputs(spec: Spec, count: int) -> tuple[Any, ...]:
     tokens = None
     if spec.context != "none":
         size = spec.context_vectors * spec.token_dim
-        tokens = np.float32(spec.token_dim**0.5) * directions(count, size)
+        tokens = np.float32(spec.token_dim**0.5) * unit_vectors(count, size)
         tokens = tokens.reshape(count, spec.context_vectors, spec.token_dim)
     return (
         np.stack([a.magnitude for a in analyses]),
@@ -348,13 +333,6 @@ def _changes(expected: Float32, found: Float32, rate_hz: int) -> dict[str, float
         "env": env(first, second),
         "loudness_change_lu": change,
     }
-
-
-def directions(count: int, width: int) -> Float32:
-    """Seeded vectors `[count, width]` of length 1, as CLIP's and text encoders' are."""
-    vectors: Float32 = np.random.default_rng(2).standard_normal((count, width), np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors
 
 
 def _plain(value: Any) -> Any:

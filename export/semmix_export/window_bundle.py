@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from safetensors.torch import save as save_safetensors
 
 from semmix.bundle import Bundle, write_bundle
+from semmix.cues.trial import unit_vectors
 from semmix.dsp.windows import analyse
 from semmix.nn import BaseSemMix
 from semmix.nn.base.engine import TorchWindowEngine, window_spec
 from semmix.specs import WindowSpec
 from semmix_export.bundle import graph_facts, versions
 from semmix_export.child import ChildWindowEngine
-from semmix_export.gate import directions, prove
+from semmix_export.gate import prove
 from semmix_export.gate_sounds import proof_sound
 from semmix_export.graphs import OPSET, stamp
 from semmix_export.thresholds import thresholds
@@ -109,7 +110,7 @@ def golden_arrays(reference: TorchWindowEngine) -> dict[str, Float32]:
     golden: dict[str, Float32] = {"magnitude": magnitude, "waveform": waveform}
     tokens = None
     if spec.context != "none":
-        vectors = directions(spec.context_vectors, spec.context_dim)
+        vectors = unit_vectors(spec.context_vectors, spec.context_dim)
         encoded = reference.encode_context(vectors)
         golden |= {"context": vectors, "encoded": encoded}
         tokens = encoded[None]
