@@ -93,7 +93,7 @@ class IstftStream:
     def __init__(self, spec: StftSpec, channels: int) -> None:
         self.spec = spec
         self._overlap = np.zeros((channels, spec.n_fft), np.float32)
-        self._weight = np.zeros(spec.n_fft, np.float32)
+        self._weight = np.zeros((1, spec.n_fft), np.float32)
         self._skip = spec.n_fft // 2
 
     def push(self, spectrum: NDArray[np.complex64]) -> NDArray[np.float32]:
@@ -103,25 +103,20 @@ class IstftStream:
         if not count:
             return np.zeros((channels, 0), np.float32)
         window = hann(n_fft)
-        frames = np.fft.irfft(spectrum, n=n_fft).astype(np.float32, copy=False) * window
-        length = (count - 1) * hop + n_fft
-        total = np.zeros((channels, length), np.float32)
-        weight = np.zeros(length, np.float32)
-        total[:, :n_fft] = self._overlap
-        weight[:n_fft] = self._weight
-        squared = window * window
-        for m in range(count):
-            total[:, m * hop : m * hop + n_fft] += frames[:, m]
-            weight[m * hop : m * hop + n_fft] += squared
+        frames = np.fft.irfft(spectrum, n=n_fft).astype(np.float32, copy=False)
+        frames *= window
+        total = _overlap_add(self._overlap, frames, hop)
+        squared = np.broadcast_to(window * window, (1, count, n_fft))
+        weight = _overlap_add(self._weight, squared, hop)
         done = count * hop
-        self._overlap = _shifted(total[:, done:], n_fft)
-        self._weight = _shifted(weight[done:], n_fft)
-        return self._normalised(total[:, :done], weight[:done])
+        self._overlap = total[:, done : done + n_fft].copy()
+        self._weight = weight[:, done : done + n_fft].copy()
+        return self._normalised(total[:, :done], weight[0, :done])
 
     def finish(self) -> NDArray[np.float32]:
         """Return the rest: half a window after the last frame's centre."""
         end = self.spec.n_fft - self.spec.hop_samples
-        return self._normalised(self._overlap[:, :end], self._weight[:end])
+        return self._normalised(self._overlap[:, :end], self._weight[0, :end])
 
     def _normalised(
         self, total: NDArray[np.float32], weight: NDArray[np.float32]
@@ -133,8 +128,20 @@ class IstftStream:
         return np.asarray(total[:, drop:] / np.maximum(weight[drop:], floor), np.float32)
 
 
-def _shifted(rest: NDArray[np.float32], n_fft: int) -> NDArray[np.float32]:
-    """What stays in the overlap buffer, zero-extended to a window's length."""
-    out = np.zeros((*rest.shape[:-1], n_fft), np.float32)
-    out[..., : rest.shape[-1]] = rest
-    return out
+def _overlap_add(
+    held: NDArray[np.float32], frames: NDArray[np.float32], hop: int
+) -> NDArray[np.float32]:
+    """Add frames `[C, m, n]`, a hop apart, to what is held of earlier ones `[C, n]`.
+
+    One addition for each hop of a frame, the last hop first: every sample then sums its frames in
+    the order of time, and is the same to the bit however many frames come at once.
+    """
+    channels, count, n_fft = frames.shape
+    parts = -(-n_fft // hop)
+    total = np.zeros((channels, count + parts, hop), np.float32)
+    flat = total.reshape(channels, -1)
+    flat[:, :n_fft] = held
+    for part in reversed(range(parts)):
+        piece = frames[..., part * hop : (part + 1) * hop]
+        total[:, part : part + count, : piece.shape[2]] += piece
+    return flat
