@@ -39,6 +39,7 @@ def test_a_bundle_is_exported_anew_with_half_second_chunks_and_fp16(
     told = capsys.readouterr().out
     assert "chunks of 0.512 s" in told
     assert "fp16 made, not yet held against PyTorch" in told
+    assert "chosen on made sounds alone" in told
     bundle = Bundle.load(output)
     # 0.5 s are 23.4 frames; 24 are six steps of four.
     assert bundle.spec.chunk.kept_frames == 24
