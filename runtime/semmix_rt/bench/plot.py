@@ -39,5 +39,5 @@ def draw_png(result: BenchResult) -> bytes:
     panel.set_xlabel("milliseconds a call; line: median, dotted: 95th percentile")
     panel.grid(axis="x", which="both", alpha=0.3)
     cpu = result.machine["cpu"]["name"]
-    panel.set_title(f"{result.model}, {cpu}, {result.machine['threads']} threads", fontsize=10)
+    panel.set_title(f"{result.model}, {cpu}, threads: {result.machine['threads']}", fontsize=10)
     return png_bytes(figure)

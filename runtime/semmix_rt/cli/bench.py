@@ -151,7 +151,7 @@ def _table(result: BenchResult) -> Iterator[str]:
     cpu = facts["cpu"]
     yield (
         f"{result.model} on {cpu['name']}, {cpu['usable_cores']} cores, "
-        f"{facts['threads']} threads, load {facts['load_1min']} before the start; "
+        f"threads: {facts['threads']}, load {facts['load_1min']} before the start; "
         f"{result.repeats} calls each, turn about"
     )
     width = max(16, *(len(c.case.engine) + len(c.case.precision) + 1 for c in result.cases))
