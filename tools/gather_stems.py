@@ -7,7 +7,7 @@
 Every rule below names files of one licence in one package: works whose licence lets the weights of
 a network made of them be given away (CC0, CC-BY, CC-BY-SA, public domain). Files are copied as they
 are and `stems/catalog.csv` names package, licence and origin of each. Speech is not among them:
-put yours into `stems/speech/`. Needs `dpkg-deb` and soundfile (extra `train`).
+put yours into `stems/speech/`. Needs `dpkg-deb` and the `train` extra.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from pathlib import Path, PurePosixPath
 
 import soundfile
 
-SUFFIXES = frozenset({".ogg", ".wav", ".flac", ".mp3"})
+from semmix.training.stems import AUDIO_SUFFIXES
+
 SHORTEST_S, LONGEST_S = 0.05, 1_200.0
 
 
@@ -103,7 +104,8 @@ def main() -> None:
             subprocess.run(["dpkg-deb", "-x", packages[name], root], check=True)
             rules = [rule for rule in RULES if rule.package == name]
             for rule, origin, path in _chosen(root, rules):
-                rows.extend(_keep(rule, origin, path, args.out))
+                if row := _keep(rule, origin, path, args.out):
+                    rows.append(row)
     with (args.out / "catalog.csv").open("w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, list(rows[0]))
         writer.writeheader()
@@ -130,7 +132,7 @@ def _chosen(root: Path, rules: list[Rule]) -> Iterator[tuple[Rule, str, Path]]:
 
 def _rule(origin: str, rules: list[Rule]) -> Rule | None:
     path = PurePosixPath(origin)
-    if path.suffix not in SUFFIXES:
+    if path.suffix not in AUDIO_SUFFIXES:
         return None
     for rule in rules:
         named = any(fnmatch.fnmatchcase(origin, pattern) for pattern in rule.files)
@@ -139,21 +141,21 @@ def _rule(origin: str, rules: list[Rule]) -> Rule | None:
     return None
 
 
-def _keep(rule: Rule, origin: str, path: Path, out: Path) -> Iterator[dict[str, str]]:
-    """Copy a file whose sound can be used, and say what it is."""
+def _keep(rule: Rule, origin: str, path: Path, out: Path) -> dict[str, str] | None:
+    """Copy a file whose sound can be used, and say what it is; None for one that is left out."""
     try:
         seconds = soundfile.info(str(path)).duration
     except soundfile.LibsndfileError as exc:
         print(f"{rule.package}: {origin} is left out: {exc}", file=sys.stderr)
-        return
+        return None
     if not SHORTEST_S <= seconds <= LONGEST_S:
-        return
+        return None
     target = out / rule.stem / rule.package / path.name
     if target.exists():  # the same sound in another folder, as of factions that share it
-        return
+        return None
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, target)
-    yield {
+    return {
         "path": target.relative_to(out).as_posix(),
         "stem": rule.stem,
         "category": PurePosixPath(origin).parent.name,

@@ -120,12 +120,12 @@ def command(
         click.echo(f"{output}: fp32 agrees with PyTorch to {found.snr_db} dB")
         if chunk_s is not None:
             click.echo(f"{output}: chunks of {found.chunk_s:.3f} s")
-        if others and stems is None and not media:
-            click.echo(
-                f"{output}: what stays float32 was chosen on made sounds alone (sweeps, noise, "
-                "steps); --media FILE lets it hear yours"
-            )
         if others:
+            if stems is None and not media:
+                click.echo(
+                    f"{output}: what stays float32 was chosen on made sounds alone (sweeps, noise, "
+                    "steps); --media FILE lets it hear yours"
+                )
             click.echo(
                 f"{output}: {', '.join(others)} made, not yet held against PyTorch: run "
                 "`semmix-rt verify` on it next"

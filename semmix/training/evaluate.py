@@ -88,6 +88,11 @@ class EvaluationResult:
         return tuple(self.clips[0].measures)
 
     @property
+    def ablated(self) -> tuple[str, ...]:
+        """The conditions that an ablation added."""
+        return tuple(name for name in self.conditions if name not in CONDITIONS)
+
+    @property
     def measures(self) -> tuple[str, ...]:
         """Names of everything that was measured."""
         return tuple(self.clips[0].good)

@@ -268,7 +268,7 @@ def print_tables(result: EvaluationResult) -> None:
         if condition in CONDITIONS and against in CONDITIONS:
             changes = (_change(result, condition, m, against) for m in result.distances)
             click.echo(f"{TITLES[condition]} against {TITLES[against]}: {', '.join(changes)}")
-    if result.conditions != CONDITIONS:
+    if result.ablated:
         _print_ablation(result)
 
 
@@ -295,7 +295,6 @@ def _print_ablation(result: EvaluationResult) -> None:
     from rich import box
     from rich.table import Table
 
-    from semmix.training.evaluate import CONDITIONS
     from semmix.training.evaluate_report import TITLES
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -303,8 +302,7 @@ def _print_ablation(result: EvaluationResult) -> None:
     for measure in result.distances:
         table.add_column(f"{measure} %", justify="right")
     table.add_column("balance_db", justify="right")
-    ablated = (name for name in result.conditions if name not in CONDITIONS)
-    for condition in ("right", *ablated, "none", "swapped"):
+    for condition in ("right", *result.ablated, "none", "swapped"):
         changes = (result.change_percent(condition, m) for m in result.distances)
         table.add_row(
             TITLES[condition],

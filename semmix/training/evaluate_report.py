@@ -26,11 +26,9 @@ TITLES = {
 def comparisons(result: EvaluationResult) -> tuple[tuple[str, str], ...]:
     """Which conditions are held against which; those of an ablation against no cues as well."""
     plain = (("right", "input"), ("none", "input"), ("right", "none"), ("right", "swapped"))
-    ablated = [name for name in result.conditions if name in ALONE or name == MINIMAL]
-    against = [(name, other) for name in ablated for other in ("input", "none")]
-    if MINIMAL in ablated:
-        against.append(("right", MINIMAL))
-    return (*plain, *against)
+    ablated = [(name, other) for name in result.ablated for other in ("input", "none")]
+    minimal = [("right", name) for name in result.ablated if name == MINIMAL]
+    return (*plain, *ablated, *minimal)
 
 
 def as_dict(result: EvaluationResult) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from semmix.cues.trial import unit_vectors
 from semmix.dsp.mask import change, linked_magnitude
 from semmix.dsp.streaming import IstftStream, StftStream
 from semmix.dsp.windows import analyse
@@ -51,10 +52,9 @@ class StreamRunner:
         self.step_s = spec.step_s
         self._engine = engine
         self._chunks = _chunks_of_magnitudes(sound, spec)
-        cues = np.random.default_rng(0).standard_normal(
-            (spec.max_segments, len(spec.cue_types), spec.embedding_dim), np.float32
-        )
-        cues /= np.linalg.norm(cues, axis=-1, keepdims=True)
+        kinds = len(spec.cue_types)
+        cues = unit_vectors(spec.max_segments * kinds, spec.embedding_dim)
+        cues = cues.reshape(spec.max_segments, kinds, spec.embedding_dim)
         self._tokens = np.ascontiguousarray(engine.encode_context(cues))[None]
         self._weights = np.zeros((1, spec.chunk.kept_frames, spec.max_segments), np.float32)
         self._weights[:, :, 0] = 1.0
@@ -89,9 +89,7 @@ class WindowRunner:
         self._sound = np.resize(sound, max(len(sound), spec.window_samples))
         self._tokens = None
         if spec.context != "none":
-            vectors = np.random.default_rng(0).standard_normal(
-                (spec.context_vectors, spec.context_dim), np.float32
-            )
+            vectors = unit_vectors(spec.context_vectors, spec.context_dim)
             self._tokens = engine.encode_context(vectors)[None]
         self.prepare(0)
 
