@@ -54,12 +54,21 @@ LOG_EVERY_S = 30.0
     help="What moves the weights; Muon orthogonalises the steps of matrices.",
 )
 @click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16"]),
+    default="fp32",
+    show_default=True,
+    help="Of matrix products: bf16 makes a step a third faster on CPUs that have instructions for "
+    "it (Linux lists avx512_bf16 in /proc/cpuinfo) and slower on others. Leave --compile out "
+    "then.",
+)
+@click.option(
     "--set",
     "changes",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Change one size of the network or one setting of the run, such as context_layers=3 or "
-    "dropout=0.1; may be repeated. A wrong name lists all.",
+    help="Change one size of the network or one setting of the run, such as context_layers=3, "
+    "dropout=0.1 or groups=24x2,16x8,8x32,6x99; may be repeated. A wrong name lists all.",
 )
 @click.option(
     "--seed",
@@ -90,6 +99,7 @@ def command(
     clip_s: float,
     learning_rate: float,
     optimizer: str,
+    precision: str,
     changes: tuple[str, ...],
     seed: int,
     threads: int | None,
@@ -133,6 +143,7 @@ def command(
         batch=batch,
         clip_s=clip_s,
         optimizer=optimizer,
+        precision=precision,
         learning_rate=learning_rate,
         seed=seed,
     )

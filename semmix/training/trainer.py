@@ -42,6 +42,9 @@ from semmix.training.overrides import override
 from semmix.training.scenes import SceneGenerator
 from semmix.training.stems import StemLibrary
 
+OPTIMIZERS = ("adamw", "muon")
+PRECISIONS = ("fp32", "bf16")
+
 _PARTS = "the attributes of semmix.nn.EdgeSemMix"
 
 
@@ -58,6 +61,7 @@ class TrainSettings:
         deliver: let mixes be heard as films deliver them, see `semmix.training.delivery`.
         scenes: cue sets without sound in a step: reading cues is learnt faster than hearing.
         optimizer: "adamw", or "muon" for the matrices between streams and AdamW for the rest.
+        precision: of matrix products, "fp32" or "bf16"; weights, sums and losses stay FP32.
         learning_rate: peak, reached after `warmup_steps`.
         decay_share: share of the steps over which the rate falls linearly to zero.
         average_decay: of the moving average of the weights that is exported.
@@ -72,6 +76,7 @@ class TrainSettings:
     deliver: bool = True
     scenes: int = 24
     optimizer: str = "adamw"
+    precision: str = "fp32"
     learning_rate: float = 2e-3
     weight_decay: float = 5e-2
     warmup_steps: int = 200
@@ -79,6 +84,12 @@ class TrainSettings:
     average_decay: float = 0.99
     clip_norm: float = 1.0
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for words that name nothing."""
+        for name, known in (("optimizer", OPTIMIZERS), ("precision", PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r} and not {' or '.join(known)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,18 +236,25 @@ class Trainer:
                 group["lr"] = rate
         # Dropout of a step follows from its number, so that a resumed run draws the same.
         torch.manual_seed((self.settings.seed << 32) + self.step)
-        loss = self._loss(self.network, batch)
+        with self._products():
+            loss = self._loss(self.network, batch)
         self.network.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
         decay = min(self.settings.average_decay, (self.step + 1) / (self.step + 10))
         with _undisturbed(), torch.no_grad():
             for optimizer in self.optimizers:
-                optimizer.step()
+                # Muon's products need no more digits than the network's.
+                with self._products():
+                    optimizer.step()
             for name, value in self.network.state_dict().items():
                 self.average[name].lerp_(value, 1.0 - decay)
             self.step += 1
         return float(loss.detach())
+
+    def _products(self) -> torch.autocast:
+        """In this context matrix products have the precision of the settings."""
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.settings.precision == "bf16")
 
     def _batches(self) -> Iterator[Batch]:
         """Batches from this step on, made ahead of time in worker processes."""
@@ -329,7 +347,7 @@ def _begin_with(network: EdgeSemMix, path: Path, fresh: Sequence[str]) -> None:
 def _saved_settings(saved: Checkpoint, path: Path) -> TrainSettings:
     try:
         return TrainSettings(**saved.settings)
-    except TypeError as exc:
+    except (TypeError, ValueError) as exc:
         raise ModelFormatError(
             f"{path}: its settings are not those of this version ({exc}); train again, or use "
             "the version that wrote it"

@@ -118,8 +118,11 @@ def test_a_run_that_was_stopped_and_resumed_ends_as_one_that_was_not(
 
 
 @pytest.mark.usefixtures("in_process")
-def test_a_run_with_two_optimisers_resumes_exactly_too(stems: Path, tmp_path: Path) -> None:
-    settings = replace(SETTINGS, optimizer="muon")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_with_two_optimisers_resumes_exactly_too(
+    stems: Path, tmp_path: Path, precision: str
+) -> None:
+    settings = replace(SETTINGS, optimizer="muon", precision=precision)
     whole, shorter = tmp_path / "whole.safetensors", tmp_path / "shorter.safetensors"
     Trainer(stems, settings, "tiny").run(whole, ignore)
 
@@ -346,6 +349,28 @@ def test_the_loss_falls_on_a_fixed_batch(
     Trainer(stems, settings, "tiny").run(tmp_path / "run.safetensors", told.append)
     losses = [p.loss for p in told]
     assert np.mean(losses[-3:]) < 0.75 * np.mean(losses[:2])
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
+def test_products_have_the_precision_asked_for_and_weights_stay_fp32(
+    stems: Path, make_batch: MakeBatch, precision: str, dtype: torch.dtype
+) -> None:
+    settings = replace(SETTINGS, optimizer="muon", precision=precision, learning_rate=5e-3)
+    trainer = Trainer(stems, settings, "tiny")
+    seen: set[torch.dtype] = set()
+    trainer.network.to_latent.register_forward_hook(lambda _m, _i, output: seen.add(output.dtype))
+    losses = [trainer._step(make_batch(0)) for _ in range(12)]
+    assert seen == {dtype}
+    saved = trainer.checkpoint()
+    tensors = (*saved.model.values(), *saved.average.values(), *saved.optimizer.values())
+    assert all(t.dtype is torch.float32 for t in tensors if t.is_floating_point())
+    reference = Trainer(stems, replace(settings, precision="fp32"), "tiny")
+    expected = [reference._step(make_batch(0)) for _ in range(12)]
+    np.testing.assert_allclose(losses, expected, rtol=tolerances.TRAINED_BFLOAT16)
+    assert losses[-1] < 0.85 * losses[0]
+    assert not torch.is_autocast_enabled("cpu")
 
 
 @pytest.mark.usefixtures("in_process")
