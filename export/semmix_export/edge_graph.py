@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from semmix.nn import EdgeSemMix
+from semmix.nn.attention import Attention
 from semmix.nn.bands import BandSplit, MaskHead
-from semmix.nn.blocks import BandBlock
+from semmix.nn.blocks import BandBlock, delayed
+from semmix.nn.highlighter import HighlighterBlock
 
 
 class EdgeGraph(nn.Module):
@@ -41,6 +43,9 @@ class EdgeGraph(nn.Module):
         self.from_latent.weight = _fixed(weight.transpose(0, 1).reshape(-1, width))
         self.from_latent.bias = _fixed(bias.transpose(0, 1).flatten())
         self.head = _Head(network.head)
+        self.transformer_blocks = nn.ModuleList(
+            _Highlighter(b) for b in network.transformer_blocks if isinstance(b, HighlighterBlock)
+        )
 
     def forward(
         self, spectrum: Tensor, tokens: Tensor, weights: Tensor, state: tuple[Tensor, ...]
@@ -50,7 +55,7 @@ class EdgeGraph(nn.Module):
         batch, frames, _ = spectrum.shape
         steps = frames // c.stride
         blocks = len(self.encoder) + len(self.decoder)
-        past = [s.transpose(1, 2) for s in state[: blocks + 1]]
+        past = state[: blocks + 1]
         after = []
 
         x = self.split(spectrum)
@@ -59,16 +64,18 @@ class EdgeGraph(nn.Module):
             after.append(memory)
         latent = network.to_latent(x.reshape(batch, frames, -1))
         caches = state[blocks + 1 : blocks + 1 + c.depth]
-        h, wanted, had, next_caches = network.highlight(latent, tokens, weights, caches)
+        h, wanted, had, next_caches = network.highlight(
+            latent, tokens, weights, caches, self.transformer_blocks
+        )
 
         scale, shift = self.from_latent(h).unsqueeze(2).chunk(2, 3)
-        delayed = torch.cat((past[blocks], x), 1)
-        held = delayed[:, :frames].reshape(batch, steps, c.stride, -1)
+        skip, following = delayed(x, past[blocks], 1)
+        held = skip.reshape(batch, steps, c.stride, -1)
         x = (held * scale + shift).reshape(batch, frames, network.bands, c.channels)
         for block, before in zip(self.decoder, past[len(self.encoder) : blocks], strict=True):
             x, memory = block(x, before)
             after.append(memory)
-        after.append(delayed[:, frames:])
+        after.append(following)
 
         shares = self.head(x)
         meter = state[blocks + 1 + c.depth :]
@@ -77,7 +84,7 @@ class EdgeGraph(nn.Module):
         # A sum along an axis of three costs ONNX Runtime five times as much.
         heard = [s * gain for s, gain in zip(shares, linear.unsqueeze(2).unbind(3), strict=True)]
         mask = sum(heard[1:], heard[0])
-        return (mask, *(m.transpose(1, 2) for m in after), *next_caches, *levels)
+        return (mask, *after, *next_caches, *levels)
 
 
 class _Split(nn.Module):
@@ -120,17 +127,35 @@ class _Split(nn.Module):
         return torch.cat(embedded, 1).permute(0, 2, 3, 1).reshape(batch, frames, bands, -1)
 
 
+class _Norm(nn.Module):
+    """`LayerNorm` of rows `[B, T, N, C]` without its scale and shift, which weights take over.
+
+    Rows stand as the channels of an instance norm: ONNX Runtime sums them in half the time.
+    """
+
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        super().__init__()
+        self.eps = norm.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, frames, bands, channels = x.shape
+        rows = x.reshape(batch, frames * bands, channels)
+        return functional.instance_norm(rows, eps=self.eps).reshape(x.shape)
+
+
 class _Block(nn.Module):
     """`BandBlock` on `[B, T, N, C]`."""
 
     def __init__(self, block: BandBlock) -> None:
         super().__init__()
         self.dilation = block.dilation
-        self.time_norm, self.band_norm = block.time_norm, block.band_norm
+        self.time_norm, self.band_norm = _Norm(block.time_norm), block.band_norm
         bands, hidden, channels = block.time_out.shape
         taps = block.time_in.reshape(bands, 3, channels, hidden).permute(0, 3, 2, 1)
-        self.time_in = _fixed(taps.reshape(bands * hidden, channels, 1, 3))
-        self.time_in_bias = _fixed(block.time_in_bias.flatten())
+        scale, shift = block.time_norm.weight, block.time_norm.bias
+        self.time_in = _fixed((taps * scale.reshape(-1, 1)).reshape(-1, channels, 1, 3))
+        moved = (taps * shift.reshape(-1, 1)).sum((2, 3))
+        self.time_in_bias = _fixed((block.time_in_bias[:, 0] + moved).flatten())
         self.time_out = _fixed(_as_channels(block.time_out))
         self.time_out_bias = _fixed(block.time_out_bias.flatten())
         self.band_in = _fixed(block.band_in.unsqueeze(2))
@@ -157,6 +182,50 @@ class _Block(nn.Module):
         return y + mixed, buffer[:, frames:]
 
 
+class _Highlighter(nn.Module):
+    """`HighlighterBlock` with one product where several read the same; weights scale queries."""
+
+    def __init__(self, block: HighlighterBlock) -> None:
+        super().__init__()
+        self.block = block
+        own, cross = block.self_attention, block.cross_attention
+        scale = own.head_dim**-0.5
+        read = (own.to_q.weight * scale, own.to_k.weight, own.to_v.weight)
+        self.read = _fixed(torch.cat(read))
+        self.ask = _fixed(cross.to_q.weight * scale)
+        self.tell = _fixed(torch.cat((cross.to_k.weight, cross.to_v.weight)))
+
+    def forward(
+        self, h: Tensor, tokens: Tensor, token_bias: Tensor, cache: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        block, (batch, frames, width) = self.block, h.shape
+        # Rows without a batch: their products take the bias with them.
+        h = h.reshape(batch * frames, width)
+        read = functional.linear(block.norm1(h), self.read)
+        asked, new = torch.split(read, [width, 2 * width], 1)
+        seen = torch.cat((cache, new.reshape(batch, frames, -1)), 1)
+        h = h + _attended(block.self_attention, asked, seen, block.position_bias(frames))
+        asked, told = (
+            functional.linear(block.norm2(h), self.ask),
+            functional.linear(tokens, self.tell),
+        )
+        h = h + _attended(block.cross_attention, asked, told, token_bias)
+        h = h + block.feed_forward(block.norm3(h))
+        return h.reshape(batch, frames, width), seen[:, frames:]
+
+
+def _attended(attention: Attention, asked: Tensor, seen: Tensor, bias: Tensor) -> Tensor:
+    """What queries `[B * T, D]` make of keys and values side by side `[B, L, 2 D]`."""
+    batch, length, _ = seen.shape
+    heads = attention.heads
+    pairs = seen.reshape(batch, length, 2, heads, -1).permute(2, 0, 3, 1, 4)
+    keys, values = pairs.unbind(0)
+    queries = asked.reshape(batch, -1, heads, attention.head_dim).transpose(1, 2)
+    mixed = torch.softmax(queries @ keys.transpose(2, 3) + bias, -1) @ values
+    rows = mixed.transpose(1, 2).reshape(asked.shape[0], -1)
+    return attention.to_out(rows)  # type: ignore[no-any-return]
+
+
 class _Head(nn.Module):
     """`MaskHead` from `[B, T, N, C]` to the share of each source, `[B, T, F]` each.
 
@@ -165,13 +234,18 @@ class _Head(nn.Module):
 
     def __init__(self, head: MaskHead) -> None:
         super().__init__()
-        self.groups, self.bins, self.norm = head.groups, head.bins, head.norm
+        self.groups, self.bins, self.norm = head.groups, head.bins, _Norm(head.norm)
         self.others = head.sources - 1
         self.weights = nn.ParameterList()
+        moved = []
         for group, weight in zip(head.groups, head.weights, strict=True):
             each = weight.reshape(*weight.shape[:2], head.sources, group.bins)
-            self.weights.append(_fixed((each[:, :, 1:] - each[:, :, :1]).flatten(2)))
-        self.bias = _fixed(head.bias[1:] - head.bias[:1])
+            apart = each[:, :, 1:] - each[:, :, :1]
+            self.weights.append(_fixed((apart * head.norm.weight.reshape(-1, 1, 1)).flatten(2)))
+            shift = (apart * head.norm.bias.reshape(-1, 1, 1)).sum(1)
+            moved.append(shift.transpose(0, 1).flatten(1))
+        moves = torch.cat(moved, 1)[:, None, : self.bins]
+        self.bias = _fixed(head.bias[1:] - head.bias[:1] + moves)
 
     def forward(self, stream: Tensor) -> tuple[Tensor, ...]:
         batch, frames, _, _ = stream.shape

@@ -11,6 +11,27 @@ import torch
 from torch import Tensor, nn
 
 
+def delayed(x: Tensor, past: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """A stream later by as many frames as its past holds, and the next past.
+
+    Neither is cut from the two joined where it need not be: a chunk is copied once.
+
+    Args:
+        x: a chunk, its frames along `dim`.
+        past: what came just before it, of any length along `dim`.
+        dim: dimension of time.
+    """
+    frames, held = x.shape[dim], past.shape[dim]
+    if frames == held:
+        return past, x
+    if frames < held:
+        return past.narrow(dim, 0, frames), torch.cat(
+            (past.narrow(dim, frames, held - frames), x), dim
+        )
+    first = torch.cat((past, x.narrow(dim, 0, frames - held)), dim)
+    return first, x.narrow(dim, frames - held, held)
+
+
 class BandBlock(nn.Module):
     """Three dilated time taps with per-band matrices, then a band mixer, both residual.
 

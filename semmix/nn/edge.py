@@ -18,7 +18,7 @@ a chunk of any length gives the same masks as the whole file at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from semmix.cues.types import CUE_TYPES
 from semmix.nn.bands import EDGE_BANDS, BandGroup, BandSplit, MaskHead, band_count, padded_bins
-from semmix.nn.blocks import BandBlock
+from semmix.nn.blocks import BandBlock, delayed
 from semmix.nn.context import ContextEncoder
 from semmix.nn.highlighter import HighlighterBlock
 from semmix.nn.meter import LevelMeter, MeteredGain
@@ -98,9 +98,10 @@ class EdgeConfig:
         bands = band_count(self.groups)
         blocks = [(f"encoder{i}", d) for i, d in enumerate(self.encoder_dilations)]
         blocks += [(f"decoder{i}", d) for i, d in enumerate(self.decoder_dilations)]
-        state = [StateSpec(n, (bands, 2 * d, self.channels)) for n, d in blocks]
-        state.append(StateSpec("skip", (bands, self.latent_lookahead, self.channels)))
-        state += [StateSpec(f"cache{i}", (2, self.window, self.width)) for i in range(self.depth)]
+        # Time comes first in all of them, as chunks are joined in a graph that wastes no copy.
+        state = [StateSpec(n, (2 * d, bands, self.channels)) for n, d in blocks]
+        state.append(StateSpec("skip", (self.latent_lookahead, bands, self.channels)))
+        state += [StateSpec(f"cache{i}", (self.window, 2 * self.width)) for i in range(self.depth)]
         if self.meter_memory_s:
             state.append(StateSpec("heard", (self.lookahead_frames, self.n_fft // 2 + 1)))
             state.append(StateSpec("levels", (2 * len(self.sources) + 1,)))
@@ -235,7 +236,7 @@ class EdgeSemMix(nn.Module):
         c = self.config
         batch, frames, _ = spectrum.shape
         blocks = len(c.encoder_dilations) + len(c.decoder_dilations)
-        past = [s.transpose(0, 1) for s in state[: blocks + 1]]
+        past = [s.permute(2, 0, 1, 3) for s in state[: blocks + 1]]
         caches = state[blocks + 1 : blocks + 1 + c.depth]
         after: list[Tensor] = []
 
@@ -247,19 +248,20 @@ class EdgeSemMix(nn.Module):
             after.append(memory)
 
         latent = self.to_latent(x.permute(1, 2, 0, 3).reshape(batch, frames, -1))
-        h, wanted, had, next_caches = self.highlight(latent, tokens, weights, caches)
+        h, wanted, had, next_caches = self.highlight(
+            latent, tokens, weights, caches, self.transformer_blocks
+        )
 
         steps = h.shape[1]
         film = self.from_latent(h).reshape(batch, steps, self.bands, -1)
         scale, shift = film.permute(2, 0, 1, 3).unsqueeze(3).chunk(2, 4)
-        delayed = torch.cat((past[blocks], x), 2)
-        skip = delayed[:, :, :frames]
+        skip, following = delayed(x, past[blocks], 2)
         held = skip.reshape(self.bands, batch, steps, c.stride, c.channels)
         x = (held * (1 + scale) + shift).reshape(self.bands, batch, frames, c.channels)
         for i, decoder in enumerate(self.decoder):
             x, memory = decoder(x, past[len(c.encoder_dilations) + i])
             after.append(memory)
-        after.append(delayed[:, :, frames:])
+        after.append(following)
         if self.training:
             # Whole channels of a clip: a random number for each value would take longer to draw
             # than the block before takes to compute.
@@ -268,11 +270,16 @@ class EdgeSemMix(nn.Module):
         gains, levels = self.gains(spectrum, shares, wanted, had, state[blocks + 1 + c.depth :])
         linear = torch.exp(gains).repeat_interleave(c.stride, 1)
         mask = (shares * linear.transpose(1, 2).unsqueeze(-1)).sum(1)
-        next_state = (*(m.transpose(0, 1) for m in after), *next_caches, *levels)
+        next_state = (*(m.permute(1, 2, 0, 3) for m in after), *next_caches, *levels)
         return Masking(mask, shares, gains, next_state)
 
     def highlight(
-        self, latent: Tensor, tokens: Tensor, weights: Tensor, caches: Sequence[Tensor]
+        self,
+        latent: Tensor,
+        tokens: Tensor,
+        weights: Tensor,
+        caches: Sequence[Tensor],
+        blocks: Iterable[nn.Module],
     ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
         """Let the cues act on the latent frames.
 
@@ -280,6 +287,7 @@ class EdgeSemMix(nn.Module):
             latent: of each STFT frame `[B, T, D]`.
             tokens, weights: as in `masking`.
             caches: state of the transformer's blocks.
+            blocks: the transformer's, or others that compute the same.
 
         Returns:
             latent frames `[B, T / stride, D]`; of each source, in nepers `[B, T / stride, S]`, the
@@ -292,7 +300,7 @@ class EdgeSemMix(nn.Module):
         token_bias = torch.log(share + 1e-6).repeat_interleave(tokens.shape[2], 2).unsqueeze(1)
         flat_tokens = tokens.reshape(batch, -1, tokens.shape[3])
         following = []
-        for layer, cache in zip(self.transformer_blocks, caches, strict=True):
+        for layer, cache in zip(blocks, caches, strict=True):
             h, next_cache = layer(h, flat_tokens, token_bias, cache)
             following.append(next_cache)
         h = self.latent_norm(h)

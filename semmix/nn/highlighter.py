@@ -52,19 +52,18 @@ class HighlighterBlock(nn.Module):
             h: latent frames `[B, T, D]`.
             tokens: context tokens `[B, S * K, D]`.
             token_bias: log share of each token in each latent frame `[B, 1, T, S * K]`.
-            cache: past keys and values `[B, 2, window, D]`, zeros at the start.
+            cache: past keys, and values beside them `[B, window, 2 D]`, zeros at the start.
 
         Returns:
             the latent frames and the next cache.
         """
         x = self.norm1(h)
         own = self.self_attention
-        keys = torch.cat((cache[:, 0], own.to_k(x)), 1)
-        values = torch.cat((cache[:, 1], own.to_v(x)), 1)
+        seen = torch.cat((cache, torch.cat((own.to_k(x), own.to_v(x)), 2)), 1)
+        keys, values = seen.chunk(2, 2)
         h = h + own.attend(own.to_q(x), keys, values, self.position_bias(h.shape[1]))
         x = self.norm2(h)
         cross = self.cross_attention
         h = h + cross.attend(cross.to_q(x), cross.to_k(tokens), cross.to_v(tokens), token_bias)
         h = h + self.feed_forward(self.norm3(h))
-        frames = x.shape[1]
-        return h, torch.stack((keys[:, frames:], values[:, frames:]), 1)
+        return h, seen[:, h.shape[1] :]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from semmix.dsp.loudness import k_weighting
+from semmix.nn.blocks import delayed
 from semmix.specs import StftSpec
 
 _QUIET = 3e-4
@@ -158,10 +159,9 @@ class MeteredGain(nn.Module):
             nepers `[B, T / stride, S]`; the need of mending, 0 to 1, `[B, T / stride, 1]`; and
             the next `heard` and `sums`.
         """
-        frames = spectrum.shape[1]
-        sound = torch.cat((heard, spectrum), 1)
+        sound, heard = delayed(spectrum, heard, 1)
         # Shares answer for what they tell apart, not for the reading that follows from them.
-        levels, sums = self.meter(sound[:, :frames], shares.detach(), wanted, sums)
+        levels, sums = self.meter(sound, shares.detach(), wanted, sums)
         hidden = torch.nn.functional.gelu(self.enter(torch.cat((levels, wanted, guessed), 2)))
         need = torch.sigmoid(self.need(hidden))
-        return self.leave(hidden), need, (sound[:, frames:], sums)
+        return self.leave(hidden), need, (heard, sums)

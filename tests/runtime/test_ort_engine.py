@@ -89,10 +89,21 @@ def test_the_callers_arrays_stay_as_they_were(engine: Engine) -> None:
         np.testing.assert_array_equal(array, copy)
 
 
-def test_thread_counts_do_not_change_the_mask(tiny_bundle: Bundle, engine: Engine) -> None:
-    inputs = tiny_inputs(tiny_model())
-    two, _ = open_engine(tiny_bundle, "ort", threads=2).run(*inputs)
-    np.testing.assert_allclose(two, engine.run(*inputs)[0], atol=tolerances.ENGINE_MASK)
+@pytest.mark.parametrize("batch", [1, 2, 5])
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_threads_that_share_a_batch_change_neither_masks_nor_states(
+    tiny_bundle: Bundle, engine: Engine, threads: int, batch: int
+) -> None:
+    shared = open_engine(tiny_bundle, "ort", threads=threads)
+    state = engine.initial_state(batch)
+    expected_state = state
+    for chunk in range(3):
+        spectrum, tokens, weights, _ = tiny_inputs(tiny_model(), batch, seed=chunk)
+        mask, state = shared.run(spectrum, tokens, weights, state)
+        expected, expected_state = engine.run(spectrum, tokens, weights, expected_state)
+        for ours, theirs in zip((mask, *state), (expected, *expected_state), strict=True):
+            assert ours.shape == theirs.shape
+            np.testing.assert_allclose(ours, theirs, atol=tolerances.ENGINE_MASK)
 
 
 def test_strided_and_wider_arrays_are_taken(engine: Engine) -> None:

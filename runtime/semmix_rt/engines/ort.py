@@ -8,6 +8,8 @@ was built in (#17801).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -41,6 +43,10 @@ Axes = tuple[int | None, ...]
 class OrtEngine:
     """Both networks of a bundle as ONNX Runtime sessions.
 
+    On CPUs a stream runs in one thread, and threads share the streams of a batch: operators of a
+    chunk are over in microseconds, and what one core wrote is slow to read from another, so that
+    a second thread inside a graph cost more than it brought wherever it was measured.
+
     Attributes:
         name: engine name, as `open_engine` knows it.
         provider: the execution provider that runs.
@@ -57,9 +63,13 @@ class OrtEngine:
         self.provider = self.requested_provider
         self.precision = precision
         self.spec = bundle.spec
-        self._context = open_session(bundle.context_graph(), self.provider, threads)
+        shared = self.provider == _CPU
+        within = 1 if shared else threads
+        self._crew = ThreadPoolExecutor(threads) if shared and threads > 1 else None
+        self._threads = threads
+        self._context = open_session(bundle.context_graph(), self.provider, within)
         self._highlighter = open_session(
-            bundle.highlighter_graph(precision), self.provider, threads, precision
+            bundle.highlighter_graph(precision), self.provider, within, precision
         )
         spec = self.spec
         tokens: dict[str, Axes] = {"tokens": (None, len(spec.cue_types), spec.token_dim)}
@@ -103,8 +113,22 @@ class OrtEngine:
             EngineError: ONNX Runtime fails.
         """
         feeds = self.feeds(spectrum, tokens, weights, state)
-        mask, *following = run_graph(self._highlighter, self._output_names, feeds)
+        batch = len(spectrum)
+        if self._crew is None or batch < 2:
+            mask, *following = self._run(feeds)
+            return mask, tuple(following)
+        bounds = np.linspace(0, batch, min(batch, self._threads) + 1).round().astype(int)
+        shares = [
+            {name: array[start:stop] for name, array in feeds.items()}
+            for start, stop in pairwise(bounds)
+        ]
+        outputs = zip(*self._crew.map(self._run, shares), strict=True)
+        mask, *following = (np.concatenate(parts) for parts in outputs)
         return mask, tuple(following)
+
+    def _run(self, feeds: dict[str, Float32]) -> list[Float32]:
+        outputs: list[Float32] = run_graph(self._highlighter, self._output_names, feeds)
+        return outputs
 
     def feeds(
         self, spectrum: Float32, tokens: Float32, weights: Float32, state: State

@@ -49,7 +49,7 @@ def open_engine(
         bundle: the model.
         name: `ort` (ONNX Runtime on the CPU), `ort-cuda`, `ort-tensorrt`, `torch`, or any
             other announced engine. `auto` is `ort`: the same result on every machine.
-        threads: CPU threads of one inference call.
+        threads: CPU threads of one inference call. ONNX Runtime gives each stream of a batch one.
         precision: of the mask network, one that the bundle holds.
 
     Raises:

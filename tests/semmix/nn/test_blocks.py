@@ -6,7 +6,7 @@ import tolerances
 import torch
 from torch import Tensor
 
-from semmix.nn.blocks import BandBlock
+from semmix.nn.blocks import BandBlock, delayed
 
 BANDS, CHANNELS, HIDDEN, MIXER = 5, 4, 6, 3
 
@@ -102,3 +102,15 @@ def test_a_frame_sees_one_dilation_back_and_ahead(dilation: int) -> None:
     # What leaves at t is the frame a dilation earlier, with its two neighbours.
     assert seen == [t - 2 * dilation, t - dilation, t]
     assert torch.all(gradient.abs().amax((1, 2, 3)) > 0.0), "bands must reach each other"
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+@pytest.mark.parametrize("held", [1, 3, 4, 9])
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 7])
+def test_a_delay_joins_and_cuts(frames: int, held: int, dim: int) -> None:
+    past, x = torch.randn(2, held, held, 3), torch.randn(2, frames, frames, 3)
+    past, x = past.narrow(3 - dim, 0, 1), x.narrow(3 - dim, 0, 1)
+    joined = torch.cat((past, x), dim)
+    late, following = delayed(x, past, dim)
+    assert torch.equal(late, joined.narrow(dim, 0, frames))
+    assert torch.equal(following, joined.narrow(dim, frames, held))

@@ -26,7 +26,7 @@ def block() -> HighlighterBlock:
 
 
 def empty(batch: int = 1) -> Tensor:
-    return torch.zeros(batch, 2, WINDOW, WIDTH)
+    return torch.zeros(batch, WINDOW, 2 * WIDTH)
 
 
 def cues(frames: int, batch: int = 1) -> tuple[Tensor, Tensor]:
@@ -72,8 +72,8 @@ def test_a_block_equals_a_plain_loop_over_frames(block: HighlighterBlock) -> Non
     torch.testing.assert_close(
         ours[0], torch.stack(expected), rtol=0.0, atol=tolerances.LAYER_FLOAT32
     )
-    torch.testing.assert_close(cache[0, 0], keys[-WINDOW:], rtol=0, atol=tolerances.LAYER_FLOAT32)
-    torch.testing.assert_close(cache[0, 1], values[-WINDOW:], rtol=0, atol=tolerances.LAYER_FLOAT32)
+    expected_cache = torch.cat((keys[-WINDOW:], values[-WINDOW:]), 1)
+    torch.testing.assert_close(cache[0], expected_cache, rtol=0, atol=tolerances.LAYER_FLOAT32)
 
 
 def test_a_frame_sees_itself_and_exactly_the_window_before_it(block: HighlighterBlock) -> None:
