@@ -93,7 +93,7 @@ class IstftStream:
     def __init__(self, spec: StftSpec, channels: int) -> None:
         self.spec = spec
         self._overlap = np.zeros((channels, spec.n_fft), np.float32)
-        self._weight = np.zeros((1, spec.n_fft), np.float32)
+        self._frames = 0
         self._skip = spec.n_fft // 2
 
     def push(self, spectrum: NDArray[np.complex64]) -> NDArray[np.float32]:
@@ -102,30 +102,58 @@ class IstftStream:
         n_fft, hop = self.spec.n_fft, self.spec.hop_samples
         if not count:
             return np.zeros((channels, 0), np.float32)
-        window = hann(n_fft)
         frames = np.fft.irfft(spectrum, n=n_fft).astype(np.float32, copy=False)
-        frames *= window
+        frames *= hann(n_fft)
         total = _overlap_add(self._overlap, frames, hop)
-        squared = np.broadcast_to(window * window, (1, count, n_fft))
-        weight = _overlap_add(self._weight, squared, hop)
         done = count * hop
         self._overlap = total[:, done : done + n_fft].copy()
-        self._weight = weight[:, done : done + n_fft].copy()
-        return self._normalised(total[:, :done], weight[0, :done])
+        table = _normalisers(n_fft, hop)
+        under = np.minimum(self._frames + np.arange(count), len(table) - 1)
+        # The hops of a running stream are all alike, and need no table of their own.
+        factors = table[-1] if under[0] == len(table) - 1 else table[under]
+        self._frames += count
+        hops = total[:, :done].reshape(channels, count, hop)
+        return self._signal((hops * factors).reshape(channels, done))
 
     def finish(self) -> NDArray[np.float32]:
         """Return the rest: half a window after the last frame's centre."""
-        end = self.spec.n_fft - self.spec.hop_samples
-        return self._normalised(self._overlap[:, :end], self._weight[0, :end])
+        n_fft, hop = self.spec.n_fft, self.spec.hop_samples
+        sums = _window_sums(n_fft, hop)
+        last = np.arange(len(sums) - 1)
+        under = np.minimum(last + self._frames, len(sums) - 1)
+        factors = _normaliser(sums[under] - sums[last]).flatten()
+        end = n_fft - hop
+        return self._signal(self._overlap[:, :end] * factors[:end])
 
-    def _normalised(
-        self, total: NDArray[np.float32], weight: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        drop = min(self._skip, total.shape[1])
+    def _signal(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Leave out what lies before the signal's first sample."""
+        drop = min(self._skip, samples.shape[1])
         self._skip -= drop
-        # Only samples outside the signal lie under windows that sum to nearly nothing.
-        floor = np.float32(1e-3)
-        return np.asarray(total[:, drop:] / np.maximum(weight[drop:], floor), np.float32)
+        return samples[:, drop:]
+
+
+@lru_cache(maxsize=8)
+def _window_sums(n_fft: int, hop: int) -> NDArray[np.float64]:
+    """Sum of squared windows over a hop `[parts, hop]`; row `k`: over its newest `k + 1` frames."""
+    parts = -(-n_fft // hop)
+    squared = np.zeros(parts * hop)
+    squared[:n_fft] = np.square(hann(n_fft), dtype=np.float64)
+    sums = np.cumsum(squared.reshape(parts, hop), axis=0)
+    sums.setflags(write=False)
+    return sums
+
+
+@lru_cache(maxsize=8)
+def _normalisers(n_fft: int, hop: int) -> NDArray[np.float32]:
+    """What brings a hop under `_window_sums` back to the signal's size `[parts, hop]`."""
+    factors = _normaliser(_window_sums(n_fft, hop))
+    factors.setflags(write=False)
+    return factors
+
+
+def _normaliser(sums: NDArray[np.float64]) -> NDArray[np.float32]:
+    # Only samples outside the signal lie under windows that sum to nearly nothing.
+    return np.asarray(1.0 / np.maximum(sums, 1e-3), np.float32)
 
 
 def _overlap_add(

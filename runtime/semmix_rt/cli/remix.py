@@ -108,9 +108,9 @@ def _bit_rate(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 @click.option(
     "--threads",
     type=click.IntRange(1, 256),
-    help="CPU threads of the network: decoding, cues and encoding have their own. More than 1 help "
-    "imported models and --engine torch where cores are idle; a network that hears in chunks is "
-    "fastest on one in ONNX Runtime, and uses one. [1]",
+    help="CPU threads of the network: decoding, cues and encoding have their own. More than 1 "
+    "helps imported models and --engine torch where cores are idle; a network that hears in "
+    "chunks is fastest on one in ONNX Runtime, and uses one. [1]",
 )
 @click.option(
     "--audio-stream",
