@@ -10,9 +10,6 @@ from __future__ import annotations
 from torch import Tensor
 
 COMPRESSED_WEIGHT = 0.5
-SHARE_WEIGHT = 0.5
-GAIN_WEIGHT = 0.5
-BALANCE_WEIGHT = 0.5
 COMPRESSION = 0.3
 
 

@@ -28,20 +28,13 @@ from semmix.training.checkpoint import (
     restore_optimizers,
     save_checkpoint,
 )
-from semmix.training.loss import (
-    BALANCE_WEIGHT,
-    GAIN_WEIGHT,
-    SHARE_WEIGHT,
-    balance_loss,
-    gain_loss,
-    remix_loss,
-    share_loss,
-)
+from semmix.training.loss import balance_loss, gain_loss, remix_loss, share_loss
 from semmix.training.muon import Muon, split_parameters
 from semmix.training.overrides import override
 from semmix.training.scenes import SceneGenerator
 from semmix.training.stems import StemLibrary
 
+PARTS_WEIGHT = 0.5
 OPTIMIZERS = ("adamw", "muon")
 PRECISIONS = ("fp32", "bf16")
 
@@ -60,6 +53,7 @@ class TrainSettings:
         clean_share: share of clips that come in balance: leaving good mixes alone is learnt too.
         deliver: let mixes be heard as films deliver them, see `semmix.training.delivery`.
         scenes: cue sets without sound in a step: reading cues is learnt faster than hearing.
+        parts_weight: of the losses of shares, gains and balance beside the remix's own.
         optimizer: "adamw", or "muon" for the matrices between streams and AdamW for the rest.
         precision: of matrix products, "fp32" or "bf16"; weights, sums and losses stay FP32.
         learning_rate: peak, reached after `warmup_steps`.
@@ -75,6 +69,7 @@ class TrainSettings:
     clean_share: float = 0.3
     deliver: bool = True
     scenes: int = 24
+    parts_weight: float = PARTS_WEIGHT
     optimizer: str = "adamw"
     precision: str = "fp32"
     learning_rate: float = 2e-3
@@ -237,7 +232,7 @@ class Trainer:
         # Dropout of a step follows from its number, so that a resumed run draws the same.
         torch.manual_seed((self.settings.seed << 32) + self.step)
         with self._products():
-            loss = self._loss(self.network, batch)
+            loss = self._loss(self.network, batch, self.settings.parts_weight)
         self.network.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
@@ -354,7 +349,7 @@ def _saved_settings(saved: Checkpoint, path: Path) -> TrainSettings:
         ) from exc
 
 
-def batch_loss(network: EdgeSemMix, batch: Batch) -> Tensor:
+def batch_loss(network: EdgeSemMix, batch: Batch, parts_weight: float = PARTS_WEIGHT) -> Tensor:
     """Loss of a batch: frames are padded so that every mask comes out, then aligned."""
     config = network.config
     size, frames, bins = batch.mixture.shape
@@ -377,12 +372,12 @@ def batch_loss(network: EdgeSemMix, batch: Batch) -> Tensor:
     kept = slice(lookahead, lookahead + frames)
     gains = found.gains[:, lookahead // config.stride :]
     balance = network.balance(network.context_encoder(batch.policy_embeddings))
-    return (
-        remix_loss(found.mask[:, kept], batch.mixture, batch.target)
-        + SHARE_WEIGHT * share_loss(found.shares[:, :, kept], batch.mixture, batch.stems)
-        + GAIN_WEIGHT * gain_loss(gains, batch.gains, batch.active)
-        + BALANCE_WEIGHT * balance_loss(balance, batch.policy_balance)
+    parts = (
+        share_loss(found.shares[:, :, kept], batch.mixture, batch.stems)
+        + gain_loss(gains, batch.gains, batch.active)
+        + balance_loss(balance, batch.policy_balance)
     )
+    return remix_loss(found.mask[:, kept], batch.mixture, batch.target) + parts_weight * parts
 
 
 class _Worker:

@@ -111,6 +111,14 @@ def test_every_answer_is_judged(batch: Batch, mistake: str, expected: float | No
         assert found == pytest.approx(expected, abs=10.0 * tolerances.LOSS_REL)
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("mistake", ["gains", "balance"])
+def test_the_parts_count_as_the_settings_say(batch: Batch, mistake: str, weight: float) -> None:
+    network = Knowing(batch, mistake=mistake)
+    found = float(batch_loss(network, batch, weight))  # type: ignore[arg-type]
+    assert found == pytest.approx(weight, abs=10.0 * tolerances.LOSS_REL)
+
+
 def test_silent_stems_have_no_gain_to_find(batch: Batch) -> None:
     silent = replace(batch, active=torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
     gains = batch.gains.clone()
