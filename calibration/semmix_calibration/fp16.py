@@ -6,7 +6,9 @@ a Cast wherever the precision changes. Which nodes stay in float32:
 - powers, logarithms, exponentials, softmax, and norms with their statistics;
 - what a logarithm or a root is taken of, back to where values were last bounded: levels that are
   measured (the meter's) lie as low as 1e-8, where half precision has nothing;
-- nodes that take or make values beyond 512 on real audio, where half precision steps by 0.5;
+- nodes that take or make values beyond 512 on real audio, where half precision steps by 0.5, and
+  sums and products of single values from 16 on: what a stream carries past its layers is rounded
+  again by each, where a layer's own sums are rounded once;
 - nodes whose constants half precision cannot hold: beyond 65504, or all below 6e-5.
 """
 
@@ -24,6 +26,8 @@ from semmix_calibration.ranges import Range
 
 LARGEST_IN_FP16 = 512.0
 """From here on neighbouring FP16 values lie 0.5 apart."""
+LARGEST_ARITHMETIC = 16.0
+"""From here on they lie 1/64 apart: a dozen sums in a row keep 55 dB so, in float32 ten more."""
 MAX_FP16 = 65504.0
 _MIN_FP16 = 6.104e-5
 """The smallest FP16 number of full precision; below, digits are lost one by one down to 6e-8."""
@@ -35,6 +39,7 @@ _DELICATE = frozenset(
         *("ReduceLogSumExp", "ReduceSumSquare", "CumSum"),
     }
 )
+_ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div"})
 _OF_SMALL_VALUES = frozenset({"Log", "Sqrt", "Reciprocal"})
 _BOUNDING = frozenset(
     {
@@ -126,7 +131,8 @@ def first_overflow(content: bytes, ranges: Mapping[str, Range]) -> str | None:
 
 def _too_large(node: NodeProto, ranges: Mapping[str, Range]) -> bool:
     seen = [ranges[name].absmax for name in (*node.input, *node.output) if name in ranges]
-    return any(not absmax <= LARGEST_IN_FP16 for absmax in seen)
+    largest = LARGEST_ARITHMETIC if node.op_type in _ARITHMETIC else LARGEST_IN_FP16
+    return any(not absmax <= largest for absmax in seen)
 
 
 def _holds(graph: Graph, name: str) -> bool:

@@ -16,7 +16,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -64,7 +64,9 @@ class _Child:
 
     def close(self) -> None:
         """End the process."""
-        self._open.close()
+        # What was not sent to a process that is no more is nobody's loss.
+        with suppress(BrokenPipeError):
+            self._open.close()
 
     def _call(self, call: str, *arrays: Float32) -> list[Float32]:
         """Results of a method of the engine."""

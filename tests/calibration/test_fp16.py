@@ -130,10 +130,30 @@ def test_what_ranges_show_to_be_large_stays_float32() -> None:
     np.testing.assert_allclose(y, x["x"], rtol=1e-6)
     assert fp16.first_overflow(typed, observe(typed, [x])) is None
     # Ranges of quiet sound alone do not know; then the check for overflow does.
-    blind = fp16.typed(content, observe(content, [{"x": x["x"] * 1e-3}]))
+    blind = fp16.typed(content, observe(content, [{"x": x["x"] * 1e-5}]))
     assert types_of(blind)["a"] == TensorProto.FLOAT16
     assert fp16.first_overflow(blind, observe(blind, [x])) == "a"
     assert fp16.first_overflow(content, observe(content, [{"x": x["x"] * np.nan}])) == "a"
+
+
+@pytest.mark.parametrize(
+    ("size", "kept"), [(1.0, set()), (10.0, {"up", "down"}), (200.0, {"product", "up", "down"})]
+)
+def test_sums_of_single_values_stay_float32_sooner_than_products_of_matrices(
+    size: float, kept: set[str]
+) -> None:
+    content = graph_of(
+        [
+            node("MatMul", ["x", "eye"], ["m"], name="product"),
+            node("Mul", ["m", "up"], ["a"], name="up"),
+            node("Sub", ["a", "up"], ["y"], name="down"),
+        ],
+        {"x": ["B", 4]},
+        {"y": ["B", 4]},
+        {"eye": 3.0 * np.eye(4, dtype=np.float32), "up": np.float32(1.0)},
+    )
+    ranges = observe(content, [{"x": np.full((1, 4), size, np.float32)}])
+    assert fp16.delicate_nodes(content, ranges) == kept
 
 
 @pytest.mark.parametrize(("factor", "kept"), [(1e6, {"up", "down"}), (1e3, set())])

@@ -65,6 +65,16 @@ def test_a_crash_is_a_sentence(tiny_bundle: Bundle) -> None:
     assert there._process.returncode == -signal.SIGSEGV
 
 
+def test_closing_after_a_crash_is_quiet(tiny_bundle: Bundle) -> None:
+    there = ChildEngine(tiny_bundle)
+    assert there._process.stdin is not None
+    there._process.kill()
+    there._process.wait()
+    there._process.stdin.write(b"waits to be sent")
+    there.close()
+    assert there._process.returncode == -signal.SIGKILL
+
+
 def test_a_child_that_does_not_start_says_its_last_words(
     tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
