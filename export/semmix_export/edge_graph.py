@@ -205,10 +205,8 @@ class _Highlighter(nn.Module):
         asked, new = torch.split(read, [width, 2 * width], 1)
         seen = torch.cat((cache, new.reshape(batch, frames, -1)), 1)
         h = h + _attended(block.self_attention, asked, seen, block.position_bias(frames))
-        asked, told = (
-            functional.linear(block.norm2(h), self.ask),
-            functional.linear(tokens, self.tell),
-        )
+        asked = functional.linear(block.norm2(h), self.ask)
+        told = functional.linear(tokens, self.tell)
         h = h + _attended(block.cross_attention, asked, told, token_bias)
         h = h + block.feed_forward(block.norm3(h))
         return h.reshape(batch, frames, width), seen[:, frames:]

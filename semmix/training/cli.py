@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from semmix.training.settings import OPTIMIZERS, PRODUCTS, TrainSettings
+
 LOG_EVERY_S = 30.0
 """A line this often where stderr is a log file and not a terminal."""
 
@@ -48,14 +50,14 @@ LOG_EVERY_S = 30.0
 @click.option("--learning-rate", default=2e-3, show_default=True, help="Peak of the rate.")
 @click.option(
     "--optimizer",
-    type=click.Choice(["adamw", "muon"]),
+    type=click.Choice(OPTIMIZERS),
     default="adamw",
     show_default=True,
     help="What moves the weights; Muon orthogonalises the steps of matrices.",
 )
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "bf16"]),
+    type=click.Choice(PRODUCTS),
     default="fp32",
     show_default=True,
     help="Of matrix products: bf16 makes a step a third faster on CPUs that have instructions for "
@@ -118,7 +120,7 @@ def command(
     from semmix.errors import UsageError
     from semmix.nn import PRESETS
     from semmix.training.trainer import Progress as Step
-    from semmix.training.trainer import Trainer, TrainSettings
+    from semmix.training.trainer import Trainer
 
     if preset not in PRESETS:
         raise UsageError(f"there is no preset {preset!r}: use one of {', '.join(PRESETS)}")

@@ -32,59 +32,10 @@ from semmix.training.loss import balance_loss, gain_loss, remix_loss, share_loss
 from semmix.training.muon import Muon, split_parameters
 from semmix.training.overrides import override
 from semmix.training.scenes import SceneGenerator
+from semmix.training.settings import TrainSettings, learning_rate
 from semmix.training.stems import StemLibrary
 
-PARTS_WEIGHT = 0.5
-OPTIMIZERS = ("adamw", "muon")
-PRECISIONS = ("fp32", "bf16")
-
 _PARTS = "the attributes of semmix.nn.EdgeSemMix"
-
-
-@dataclass(frozen=True, slots=True)
-class TrainSettings:
-    """How a network is trained.
-
-    Attributes:
-        steps: optimisation steps in all; the learning rate falls to zero over the last share.
-        batch: clips in a step.
-        clip_s: length of a clip.
-        vary: vary the recordings, see `semmix.training.variation`.
-        clean_share: share of clips that come in balance: leaving good mixes alone is learnt too.
-        deliver: let mixes be heard as films deliver them, see `semmix.training.delivery`.
-        scenes: cue sets without sound in a step: reading cues is learnt faster than hearing.
-        parts_weight: of the losses of shares, gains and balance beside the remix's own.
-        optimizer: "adamw", or "muon" for the matrices between streams and AdamW for the rest.
-        precision: of matrix products, "fp32" or "bf16"; weights, sums and losses stay FP32.
-        learning_rate: peak, reached after `warmup_steps`.
-        decay_share: share of the steps over which the rate falls linearly to zero.
-        average_decay: of the moving average of the weights that is exported.
-        seed: of the network's start and of every batch.
-    """
-
-    steps: int = 12_000
-    batch: int = 4
-    clip_s: float = 8.0
-    vary: bool = True
-    clean_share: float = 0.3
-    deliver: bool = True
-    scenes: int = 24
-    parts_weight: float = PARTS_WEIGHT
-    optimizer: str = "adamw"
-    precision: str = "fp32"
-    learning_rate: float = 2e-3
-    weight_decay: float = 5e-2
-    warmup_steps: int = 200
-    decay_share: float = 0.3
-    average_decay: float = 0.99
-    clip_norm: float = 1.0
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for words that name nothing."""
-        for name, known in (("optimizer", OPTIMIZERS), ("precision", PRECISIONS)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} is {getattr(self, name)!r} and not {' or '.join(known)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +47,6 @@ class Progress:
     loss: float
     audio_s: float
     elapsed_s: float
-
-
-def learning_rate(settings: TrainSettings, step: int) -> float:
-    """Rate of a step: linear warm-up, constant, linear decay to zero."""
-    warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
-    decay_steps = max(1.0, settings.decay_share * settings.steps)
-    fall = min(1.0, (settings.steps - step) / decay_steps)
-    return settings.learning_rate * warm * max(0.0, fall)
 
 
 class Trainer:
@@ -238,9 +181,9 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
         decay = min(self.settings.average_decay, (self.step + 1) / (self.step + 10))
         with _undisturbed(), torch.no_grad():
-            for optimizer in self.optimizers:
-                # Muon's products need no more digits than the network's.
-                with self._products():
+            # Muon's products need no more digits than the network's.
+            with self._products():
+                for optimizer in self.optimizers:
                     optimizer.step()
             for name, value in self.network.state_dict().items():
                 self.average[name].lerp_(value, 1.0 - decay)
@@ -349,7 +292,7 @@ def _saved_settings(saved: Checkpoint, path: Path) -> TrainSettings:
         ) from exc
 
 
-def batch_loss(network: EdgeSemMix, batch: Batch, parts_weight: float = PARTS_WEIGHT) -> Tensor:
+def batch_loss(network: EdgeSemMix, batch: Batch, parts_weight: float) -> Tensor:
     """Loss of a batch: frames are padded so that every mask comes out, then aligned."""
     config = network.config
     size, frames, bins = batch.mixture.shape

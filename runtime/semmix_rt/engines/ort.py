@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -113,16 +112,13 @@ class OrtEngine:
             EngineError: ONNX Runtime fails.
         """
         feeds = self.feeds(spectrum, tokens, weights, state)
-        batch = len(spectrum)
-        if self._crew is None or batch < 2:
+        shares = min(len(spectrum), self._threads)
+        if self._crew is None or shares < 2:
             mask, *following = self._run(feeds)
             return mask, tuple(following)
-        bounds = np.linspace(0, batch, min(batch, self._threads) + 1).round().astype(int)
-        shares = [
-            {name: array[start:stop] for name, array in feeds.items()}
-            for start, stop in pairwise(bounds)
-        ]
-        outputs = zip(*self._crew.map(self._run, shares), strict=True)
+        pieces = zip(*(np.array_split(array, shares) for array in feeds.values()), strict=True)
+        shared = [dict(zip(feeds, arrays, strict=True)) for arrays in pieces]
+        outputs = zip(*self._crew.map(self._run, shared), strict=True)
         mask, *following = (np.concatenate(parts) for parts in outputs)
         return mask, tuple(following)
 

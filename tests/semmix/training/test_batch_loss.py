@@ -12,6 +12,7 @@ from torch import Tensor
 
 from semmix.nn.edge import Masking
 from semmix.training.batches import Batch
+from semmix.training.settings import TrainSettings
 from semmix.training.trainer import batch_loss
 
 FRAMES, BINS, SIZE = 22, 5, 2
@@ -88,8 +89,8 @@ class Knowing:
         )
 
 
-def loss(network: Knowing, batch: Batch) -> float:
-    return float(batch_loss(network, batch))  # type: ignore[arg-type]
+def loss(network: Knowing, batch: Batch, weight: float = TrainSettings().parts_weight) -> float:
+    return float(batch_loss(network, batch, weight))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("lookahead", [4, 8, 9, 42])
@@ -115,7 +116,7 @@ def test_every_answer_is_judged(batch: Batch, mistake: str, expected: float | No
 @pytest.mark.parametrize("mistake", ["gains", "balance"])
 def test_the_parts_count_as_the_settings_say(batch: Batch, mistake: str, weight: float) -> None:
     network = Knowing(batch, mistake=mistake)
-    found = float(batch_loss(network, batch, weight))  # type: ignore[arg-type]
+    found = loss(network, batch, weight)
     assert found == pytest.approx(weight, abs=10.0 * tolerances.LOSS_REL)
 
 

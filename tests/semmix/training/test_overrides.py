@@ -8,7 +8,7 @@ from semmix.errors import UsageError
 from semmix.nn import EdgeConfig
 from semmix.nn.bands import BandGroup
 from semmix.training.overrides import override
-from semmix.training.trainer import TrainSettings
+from semmix.training.settings import TrainSettings
 
 
 def test_values_are_read_as_what_the_field_holds() -> None:

@@ -20,8 +20,9 @@ from semmix.nn.engine import network_from_bundle
 from semmix.training.batches import Batch, collate
 from semmix.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from semmix.training.scenes import SceneGenerator
+from semmix.training.settings import TrainSettings, learning_rate
 from semmix.training.stems import StemLibrary
-from semmix.training.trainer import Progress, Trainer, TrainSettings, learning_rate
+from semmix.training.trainer import Progress, Trainer
 
 SETTINGS = TrainSettings(steps=4, batch=2, clip_s=0.6, scenes=3, warmup_steps=2, seed=5)
 MakeBatch = Callable[[int], Batch]
