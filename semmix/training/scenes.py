@@ -96,7 +96,8 @@ class SceneGenerator:
         seed: with the index it determines an example fully.
         duration_s: length of the clips.
         drop_cues: leave cues out as in training; evaluations give all of them.
-        vary: vary the recordings as in training; evaluations take them as they are.
+        varied_share: share of clips whose recordings are varied, as in training; evaluations take
+            all as they are.
         clean_share: share of clips that are left in balance.
         delivered: let mixes be heard as films deliver them, see `semmix.training.delivery`.
     """
@@ -107,7 +108,7 @@ class SceneGenerator:
         seed: int,
         duration_s: float = 10.0,
         drop_cues: bool = True,
-        vary: bool = False,
+        varied_share: float = 0.0,
         clean_share: float = CLEAN_SHARE,
         delivered: bool = False,
     ) -> None:
@@ -115,7 +116,7 @@ class SceneGenerator:
         self.seed = seed
         self.duration_s = duration_s
         self.drop_cues = drop_cues
-        self.vary = vary
+        self.varied_share = varied_share
         self.clean_share = clean_share
         self.delivered = delivered
         shares = np.array([s.share for s in SITUATIONS])
@@ -128,7 +129,8 @@ class SceneGenerator:
         samples = round(self.duration_s * self.library.sample_rate_hz)
         # A source of chance of its own: what is not varied does not depend on it.
         chance = np.random.default_rng((self.seed, index, 0, 1))
-        variation = Variation(chance, self.library.sample_rate_hz) if self.vary else None
+        varied = chance.random() < self.varied_share
+        variation = Variation(chance, self.library.sample_rate_hz) if varied else None
         stems = self._stems(situations, samples, rng, variation)
         bounds = self._bounds(len(situations), rng)
         target = self._balance(stems, situations, bounds, rng)

@@ -17,7 +17,7 @@ class TrainSettings:
         steps: optimisation steps in all; the learning rate falls to zero over the last share.
         batch: clips in a step.
         clip_s: length of a clip.
-        vary: vary the recordings, see `semmix.training.variation`.
+        varied_share: share of clips whose recordings are varied, see `semmix.training.variation`.
         clean_share: share of clips that come in balance: leaving good mixes alone is learnt too.
         deliver: let mixes be heard as films deliver them, see `semmix.training.delivery`.
         scenes: cue sets without sound in a step: reading cues is learnt faster than hearing.
@@ -33,7 +33,7 @@ class TrainSettings:
     steps: int = 12_000
     batch: int = 4
     clip_s: float = 8.0
-    vary: bool = True
+    varied_share: float = 1.0
     clean_share: float = 0.3
     deliver: bool = True
     scenes: int = 24

@@ -336,7 +336,7 @@ class _Worker:
             library,
             settings.seed,
             settings.clip_s,
-            vary=settings.vary,
+            varied_share=settings.varied_share,
             clean_share=settings.clean_share,
             delivered=settings.deliver,
         )

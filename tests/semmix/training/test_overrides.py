@@ -14,7 +14,7 @@ from semmix.training.settings import TrainSettings
 def test_values_are_read_as_what_the_field_holds() -> None:
     assignments = (
         *("context_layers=3", "dropout=0.25", "decoder_dilations=1,2,4"),
-        *("vary=false", "average_decay=0.5", "optimizer=muon", "scenes=7"),
+        *("varied_share=0", "average_decay=0.5", "optimizer=muon", "scenes=7"),
     )
     settings, sizes = override(TrainSettings(), EdgeConfig(), assignments)
     assert (sizes.context_layers, sizes.dropout, sizes.decoder_dilations) == (3, 0.25, (1, 2, 4))
@@ -22,7 +22,7 @@ def test_values_are_read_as_what_the_field_holds() -> None:
         BandGroup(24, 4),
         BandGroup(2, 9),
     )
-    assert (settings.vary, settings.average_decay) == (False, 0.5)
+    assert (settings.varied_share, settings.average_decay) == (0.0, 0.5)
     assert (settings.optimizer, settings.scenes) == ("muon", 7)
     assert override(TrainSettings(), EdgeConfig(), ()) == (TrainSettings(), EdgeConfig())
 
@@ -40,7 +40,7 @@ def test_values_are_read_as_what_the_field_holds() -> None:
         ("sources=speech", "NAME=VALUE"),
         ("dropout=much", "like 0.0"),
         ("context_layers=1.5", "like 2"),
-        ("vary=perhaps", "like True"),
+        ("deliver=perhaps", "like True"),
         ("decoder_dilations=1,x", "like"),
     ],
 )

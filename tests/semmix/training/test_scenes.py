@@ -49,10 +49,10 @@ def assert_same(one: Example, other: Example) -> None:
 # --- Chance -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("vary", [False, True])
-def test_an_example_is_the_same_whatever_was_drawn_before(stems: Path, vary: bool) -> None:
+@pytest.mark.parametrize("varied_share", [0.0, 1.0])
+def test_an_example_is_the_same_whatever_was_drawn_before(stems: Path, varied_share: float) -> None:
     def generator(seed: int = 3) -> SceneGenerator:
-        return SceneGenerator(StemLibrary(stems, RATE_HZ), seed, duration_s=1.0, vary=vary)
+        return SceneGenerator(StemLibrary(stems, RATE_HZ), seed, duration_s=1.0, varied_share=varied_share)
 
     forth, back = generator(), generator()
     drawn = [forth.example(i) for i in range(6)]
@@ -80,7 +80,7 @@ def test_scenes_without_sound_are_as_repeatable_and_of_their_own(library: StemLi
 def test_variation_changes_the_sound_and_not_what_the_picture_shows(library: StemLibrary) -> None:
     """Evaluations take the recordings as they are, and do not depend on how training varies."""
     plain = SceneGenerator(library, 3, 1.0)
-    varied = SceneGenerator(library, 3, 1.0, vary=True)
+    varied = SceneGenerator(library, 3, 1.0, varied_share=1.0)
     changed = 0
     for index in range(12):
         one, other = plain.example(index), varied.example(index)
@@ -103,7 +103,7 @@ def test_every_example_is_varied_by_chance_of_its_own(
     monkeypatch.setattr(scenes, "Variation", recorded)
     for seed in (3, 4):
         for index in range(3):
-            SceneGenerator(library, seed, 0.5, vary=True).example(index)
+            SceneGenerator(library, seed, 0.5, varied_share=1.0).example(index)
     assert len(set(drawn)) == 6
 
 
@@ -164,12 +164,12 @@ def measured_lufs(x: np.ndarray) -> float:
 
 
 @pytest.mark.usefixtures("steady")
-@pytest.mark.parametrize("vary", [False, True])
+@pytest.mark.parametrize("varied_share", [0.0, 1.0])
 def test_stems_stand_at_the_levels_of_the_policy_in_every_shot(
-    library: StemLibrary, vary: bool
+    library: StemLibrary, varied_share: float
 ) -> None:
     """Varied recordings too: they are varied before their loudness is set."""
-    generator = SceneGenerator(library, 7, duration_s=3.0, vary=vary)
+    generator = SceneGenerator(library, 7, duration_s=3.0, varied_share=varied_share)
     scatter = []
     cuts = 0
     for index in range(30):
@@ -241,11 +241,11 @@ def test_shares_of_cuts_clean_mixes_and_missing_stems(library: StemLibrary) -> N
 # --- Mixes --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("duration_s", "vary"), [(0.5, False), (1.5, False), (1.5, True)])
+@pytest.mark.parametrize(("duration_s", "varied_share"), [(0.5, 0.0), (1.5, 0.0), (1.5, 1.0)])
 def test_mixes_are_sums_below_the_peak_limit(
-    library: StemLibrary, duration_s: float, vary: bool
+    library: StemLibrary, duration_s: float, varied_share: float
 ) -> None:
-    generator = SceneGenerator(library, 9, duration_s, vary=vary)
+    generator = SceneGenerator(library, 9, duration_s, varied_share=varied_share)
     touching = 0
     for index in range(60):
         clip = generator.example(index)

@@ -36,7 +36,7 @@ def ignore(progress: Progress) -> None:
 def make_batch(stems: Path) -> MakeBatch:
     """Batches by number, made from the generator without the trainer's workers."""
     library = StemLibrary(stems, RATE_HZ)
-    chosen = {"vary": SETTINGS.vary, "delivered": SETTINGS.deliver}
+    chosen = {"varied_share": SETTINGS.varied_share, "delivered": SETTINGS.deliver}
     generator = SceneGenerator(library, SETTINGS.seed, SETTINGS.clip_s, **chosen)
     spec = PRESETS["tiny"].spec()
 
