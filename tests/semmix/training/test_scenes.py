@@ -52,7 +52,9 @@ def assert_same(one: Example, other: Example) -> None:
 @pytest.mark.parametrize("varied_share", [0.0, 1.0])
 def test_an_example_is_the_same_whatever_was_drawn_before(stems: Path, varied_share: float) -> None:
     def generator(seed: int = 3) -> SceneGenerator:
-        return SceneGenerator(StemLibrary(stems, RATE_HZ), seed, duration_s=1.0, varied_share=varied_share)
+        return SceneGenerator(
+            StemLibrary(stems, RATE_HZ), seed, duration_s=1.0, varied_share=varied_share
+        )
 
     forth, back = generator(), generator()
     drawn = [forth.example(i) for i in range(6)]

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from semmix.cues.text import TextEncoder
 from semmix.errors import MediaError, ModelFormatError, UsageError
 from semmix.nn import PRESETS
 from semmix.nn.engine import network_from_bundle
+from semmix.training import trainer as trainer_module
 from semmix.training.batches import Batch, collate
 from semmix.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from semmix.training.scenes import SceneGenerator
@@ -162,6 +166,30 @@ def test_ctrl_c_in_the_middle_of_an_update_waits_for_its_end(
     assert load_checkpoint(path).step == 2
     Trainer(stems, SETTINGS, resume=path).run(path, ignore)
     assert_same_run(path, whole[0])
+
+
+@pytest.mark.parametrize("before", [None, "7"])
+def test_batches_are_made_with_one_thread_of_blas(
+    stems: Path, monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    """Its further threads would spin on the cores that train; and it is theirs alone to say so."""
+    seen: list[str | None] = []
+
+    class Pool(ProcessPoolExecutor):
+        def submit(self, *call: Any, **keys: Any) -> Future[Any]:
+            found = super().submit(os.getenv, "OPENBLAS_NUM_THREADS")
+            seen.append(found.result())
+            return found
+
+    monkeypatch.setattr(trainer_module, "ProcessPoolExecutor", Pool)
+    if before is None:
+        monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", before)
+    # What comes is no batch, and is asked for nothing.
+    assert list(Trainer(stems, SETTINGS, "tiny")._batches()) == seen
+    assert set(seen) == {"1"}
+    assert os.environ.get("OPENBLAS_NUM_THREADS") == before
 
 
 @pytest.mark.usefixtures("in_process")
