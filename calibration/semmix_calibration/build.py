@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import onnx
@@ -26,6 +27,9 @@ MADE = ("fp16", "int8", "int8cpu")
 TARGET_DB = 34.0
 """SNR that the search asks of the worst sound: 4 dB above what `semmix-rt verify` asks of INT8,
 whose sounds are others. An error so small cannot move loudness by the 0.2 LU that it allows."""
+
+FP16_TARGET_DB = 60.0
+"""SNR that FP16 is to have on the worst sound: 5 dB above what `semmix-rt verify` asks of it."""
 
 Tell = Callable[[str, int, int], None]
 """Is told the step, what is done of it and how much there is."""
@@ -170,12 +174,16 @@ class _Builder:
 
     def _fp16(self) -> Made:
         self._tell("typing FP16", 0, 1)
-        graph = fp16.typed(self._fp32, self._ranges)
+        largest, delicate = self._half
+        graph = fp16.convert(parse(self._fp32).model, delicate)
         self._check_finite(graph, "fp16")
-        delicate = fp16.delicate_nodes(self._fp32, self._ranges)
-        facts = {"float32_nodes": len(delicate), "nodes": len(parse(self._fp32).nodes)}
+        facts = {
+            "float32_nodes": len(delicate),
+            "nodes": len(parse(self._fp32).nodes),
+            "largest_in_fp16": largest,
+        }
         found = self._accuracy(graph, self._material.held_out)
-        return Made("fp16", graph, found, provenance=self._facts(facts, found))
+        return Made("fp16", graph, found, provenance=self._facts(facts, found, chosen=True))
 
     def _int8(
         self,
@@ -191,8 +199,7 @@ class _Builder:
         if cpu:
             speed = speed_ratio(self._fp32, graph, self._runs)
         else:
-            delicate = fp16.delicate_nodes(self._fp32, self._ranges)
-            graph = fp16.convert(parse(graph).model, delicate)
+            graph = fp16.convert(parse(graph).model, self._half[1])
             self._check_finite(graph, precision)
         share = sum(p.macs for p in picked) / int8.total_macs(self._fp32)
         facts = {
@@ -206,8 +213,30 @@ class _Builder:
         found = self._accuracy(graph, self._material.held_out)
         exempt = int8.exempt_blocks(self._fp32)
         facts |= {"exempt": exempt}
-        facts = self._facts(facts, found)
+        # Where FP16 ends was chosen on it too, and INT8 for CPUs has none.
+        facts = self._facts(facts, found, chosen=self._settings.search or not cpu)
         return Made(precision, graph, found, share, kept, exempt, speed, facts)
+
+    @cached_property
+    def _half(self) -> tuple[float, frozenset[str]]:
+        """The largest value that FP16 is let hold, and the nodes that stay in float32 for it.
+
+        Of `fp16.LIMITS` the first that meets `FP16_TARGET_DB`, or the best where none does: what
+        is told of the result is measured on other sound.
+        """
+        tried: dict[frozenset[str], tuple[float, float]] = {}
+        for largest in fp16.LIMITS:
+            delicate = fp16.delicate_nodes(self._fp32, self._ranges, largest)
+            if delicate in tried:
+                continue
+            self._tell(f"measuring FP16 up to {largest:g}", 0, 1)
+            graph = fp16.convert(parse(self._fp32).model, delicate)
+            worst_db = self._accuracy(graph, self._material.search).worst_db
+            tried[delicate] = (worst_db, largest)
+            if worst_db >= FP16_TARGET_DB:
+                break
+        best = max(tried, key=lambda nodes: tried[nodes])
+        return tried[best][1], best
 
     def _search(
         self,
@@ -256,9 +285,11 @@ class _Builder:
                 "calibrate on more and louder sound, or report this with the model's name"
             )
 
-    def _facts(self, facts: Mapping[str, object], found: Accuracy) -> dict[str, object]:
+    def _facts(
+        self, facts: Mapping[str, object], found: Accuracy, *, chosen: bool
+    ) -> dict[str, object]:
         material = self._material
-        searched = material.search if "kept" in facts and self._settings.search else ()
+        searched = material.search if chosen else ()
         return {
             **facts,
             "snr_db": {kind: round(value, 2) for kind, value in found.by_kind().items()},

@@ -6,9 +6,9 @@ a Cast wherever the precision changes. Which nodes stay in float32:
 - powers, logarithms, exponentials, softmax, and norms with their statistics;
 - what a logarithm or a root is taken of, back to where values were last bounded: levels that are
   measured (the meter's) lie as low as 1e-8, where half precision has nothing;
-- nodes that take or make values beyond 512 on real audio, where half precision steps by 0.5, and
-  sums and products of single values from 16 on: what a stream carries past its layers is rounded
-  again by each, where a layer's own sums are rounded once;
+- nodes that take or make values beyond a limit on real audio, by default 512, where half precision
+  steps by 0.5, and sums and products of single values from 16 on: what a stream carries past its
+  layers is rounded again by each, where a layer's own sums are rounded once;
 - nodes whose constants half precision cannot hold: beyond 65504, or all below 6e-5.
 """
 
@@ -24,8 +24,9 @@ from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_floa
 from semmix_calibration.graph import Graph, finish, half_tensors, index, parse
 from semmix_calibration.ranges import Range
 
-LARGEST_IN_FP16 = 512.0
-"""From here on neighbouring FP16 values lie 0.5 apart."""
+LIMITS = (512.0, 128.0, 32.0)
+"""Largest values of layers in FP16, the first the default: neighbouring values lie 0.5, 0.125 and
+1/32 apart there. A tone that most of a window's energy goes through asks for the last."""
 LARGEST_ARITHMETIC = 16.0
 """From here on they lie 1/64 apart: a dozen sums in a row keep 55 dB so, in float32 ten more."""
 MAX_FP16 = 65504.0
@@ -57,27 +58,36 @@ _MOVING = frozenset(
 """Nodes that move values and compute nothing."""
 
 
-def typed(content: bytes, ranges: Mapping[str, Range]) -> bytes:
+def typed(content: bytes, ranges: Mapping[str, Range], largest: float = LIMITS[0]) -> bytes:
     """Type a float32 graph half precision; delicate nodes, inputs and outputs stay float32.
 
     Args:
         content: ONNX in float32.
         ranges: of its tensors on real audio, from `ranges.observe`.
+        largest: see `delicate_nodes`.
 
     Raises:
         ModelFormatError: the graph is damaged.
     """
-    return convert(parse(content).model, delicate_nodes(content, ranges))
+    return convert(parse(content).model, delicate_nodes(content, ranges, largest))
 
 
-def delicate_nodes(content: bytes, ranges: Mapping[str, Range]) -> frozenset[str]:
-    """Names of the nodes of a float32 graph that stay in float32; see the top of this file."""
+def delicate_nodes(
+    content: bytes, ranges: Mapping[str, Range], largest: float = LIMITS[0]
+) -> frozenset[str]:
+    """Names of the nodes of a float32 graph that stay in float32; see the top of this file.
+
+    Args:
+        content: ONNX in float32.
+        ranges: of its tensors on real audio, from `ranges.observe`.
+        largest: magnitude beyond which no node is in half precision.
+    """
     graph = parse(content)
     found = {
         node.name
         for node in graph.nodes
         if node.op_type in _DELICATE
-        or _too_large(node, ranges)
+        or _too_large(node, ranges, largest)
         or not all(_holds(graph, name) for name in node.input)
     }
     found |= measured_nodes(graph)
@@ -129,9 +139,10 @@ def first_overflow(content: bytes, ranges: Mapping[str, Range]) -> str | None:
     return None
 
 
-def _too_large(node: NodeProto, ranges: Mapping[str, Range]) -> bool:
+def _too_large(node: NodeProto, ranges: Mapping[str, Range], largest: float) -> bool:
     seen = [ranges[name].absmax for name in (*node.input, *node.output) if name in ranges]
-    largest = LARGEST_ARITHMETIC if node.op_type in _ARITHMETIC else LARGEST_IN_FP16
+    if node.op_type in _ARITHMETIC:
+        largest = min(largest, LARGEST_ARITHMETIC)
     return any(not absmax <= largest for absmax in seen)
 
 

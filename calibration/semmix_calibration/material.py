@@ -209,11 +209,15 @@ def made_material(sample_rate_hz: int, clip_s: float, seed: int = 7) -> Material
     voiced = sum(np.sin(k * phase) / k for k in range(1, 20))
     buzz = 0.2 * voiced * np.sin(np.pi * 3.0 * time_s) ** 2
     clips = []
-    for _ in range(2):
+    for _ in range(3):
         bursts = rng.standard_normal(len(time_s)) * np.exp(-6.0 * (time_s % 0.7))
         sound = (buzz + 0.1 * bursts)[None].astype(np.float32)
         clips.append(Clip("made", np.clip(sound, -1.0, 1.0)))
-    return Material((clips[0], *_made(clips[0], sample_rate_hz, clip_s)), (), (clips[1],))
+    return Material(
+        (clips[0], *_made(clips[0], sample_rate_hz, clip_s)),
+        (clips[1], *_hard(clips[1], sample_rate_hz, clip_s, _SEARCH_SEED)),
+        (clips[2], *_hard(clips[2], sample_rate_hz, clip_s, _HELD_OUT_SEED)),
+    )
 
 
 def _made(model: Clip, sample_rate_hz: int, clip_s: float) -> Iterable[Clip]:

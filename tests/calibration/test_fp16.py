@@ -10,6 +10,7 @@ import pytest
 import tolerances
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from semmix_calibration import build as build_module
 from semmix_calibration import fp16
 from semmix_calibration.build import build
 from semmix_calibration.material import gather, made_material
@@ -154,6 +155,40 @@ def test_sums_of_single_values_stay_float32_sooner_than_products_of_matrices(
     )
     ranges = observe(content, [{"x": np.full((1, 4), size, np.float32)}])
     assert fp16.delicate_nodes(content, ranges) == kept
+
+
+@pytest.mark.parametrize(
+    ("largest", "kept"), [(512.0, set()), (128.0, {"product"}), (8.0, {"product", "up"})]
+)
+def test_how_large_values_in_half_precision_grow_is_to_choose(
+    largest: float, kept: set[str]
+) -> None:
+    content = graph_of(
+        [
+            node("Mul", ["x", "one"], ["m"], name="up"),
+            node("MatMul", ["m", "sum"], ["y"], name="product"),
+        ],
+        {"x": ["B", 4]},
+        {"y": ["B", 4]},
+        {"sum": 4.0 * np.ones((4, 4), np.float32), "one": np.float32(1.0)},
+    )
+    ranges = observe(content, [{"x": np.full((1, 4), 10.0, np.float32)}])
+    assert fp16.delicate_nodes(content, ranges, largest) == kept
+
+
+def test_larger_values_go_in_half_precision_where_the_worst_sound_allows(
+    small: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first limit that serves, and where none does the one that comes nearest."""
+    monkeypatch.setattr(fp16, "LIMITS", (512.0, 8.0, 2.0))
+    found = []
+    for target_db, chosen in ((0.0, 512.0), (300.0, 2.0)):
+        monkeypatch.setattr(build_module, "FP16_TARGET_DB", target_db)
+        facts = build(small, made_material(48_000, 1.0), ["fp16"]).made[0].provenance
+        assert facts["largest_in_fp16"] == chosen
+        assert facts["chosen_on"]
+        found.append(facts["float32_nodes"])
+    assert found[0] < found[1] < facts["nodes"]
 
 
 @pytest.mark.parametrize(("factor", "kept"), [(1e6, {"up", "down"}), (1e3, set())])
