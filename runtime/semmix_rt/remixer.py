@@ -149,15 +149,20 @@ class Remixer:
         self._flushed = True
         return self._stream.finish()
 
-    def reset(self, cues: CueSheet | None = None) -> None:
+    def reset(self, cues: CueSheet | None = None, *, programme_lufs: float | None = None) -> None:
         """Forget everything heard and stand at the start of a stream again.
 
         Args:
             cues: what the next stream's picture shows; None for the same as before.
+            programme_lufs: of the next stream; None for the same as before.
 
         Raises:
+            UsageError: no programme can be so loud, or the model hears all as loud as they are.
             ModelFormatError: the model was trained with another text encoder.
         """
+        if programme_lufs is not None:
+            check_settings(self._amount, None, programme_lufs)
+            self._way.hear(programme_lufs)
         if cues is not None:
             self._way.check(cues)
             self._cues = cues
@@ -202,6 +207,10 @@ class _Chunks:
         self.engine = open_engine(bundle, engine, threads=threads, precision=precision)
         self._max_gain_db = max_gain_db
         self._level_gain_db = level_gain_db(programme_lufs, bundle.spec)
+
+    def hear(self, programme_lufs: float) -> None:
+        """Hear the streams that follow as parts of a programme of this loudness."""
+        self._level_gain_db = level_gain_db(programme_lufs, self._spec)
 
     def check(self, cues: CueSheet) -> None:
         """Refuse a model for another text encoder now, not at the first cue."""
@@ -255,6 +264,10 @@ class _Windows:
         if text_encoder is not None:
             self._embed = open_captions(text_encoder, spec.context_dim)
         self.engine = open_window_engine(bundle, engine, threads=threads, precision=precision)
+
+    def hear(self, programme_lufs: float) -> None:
+        """Refuse: windows are heard as loud as they are."""
+        check_window_settings(self._name, None, programme_lufs)
 
     def check(self, cues: CueSheet) -> None:
         """Refuse cues for a model that takes none."""

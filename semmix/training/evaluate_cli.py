@@ -181,7 +181,7 @@ def command(
         tagger=None if tagger is None else open_tagger(tagger, tagger_rate, tagger_scores),
         picture_sound=None if ib_model is None else load_picture_sound_model(ib_model),
     )
-    remixer = _open(model, rate_hz, engine, threads)
+    remixer = open_remixer(model, rate_hz, engine, threads)
     console = Console(stderr=True)
     columns = ("evaluating", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     hidden = quiet or not console.is_terminal
@@ -221,9 +221,10 @@ def command(
         print_tables(result)
 
 
-def _open(model: Path | None, rate_hz: int, engine: str, threads: int) -> Remixer:
-    """A mono remixer over the product's own stream."""
+def open_remixer(model: Path | None, rate_hz: int, engine: str, threads: int) -> Remixer:
+    """A mono remixer over the product's own stream, each clip as loud as `remix` hears it."""
     import numpy as np
+    from semmix_rt.loudness import LoudnessMeter
     from semmix_rt.remixer import Remixer as StreamRemixer
 
     from semmix.cues.types import CueSheet
@@ -231,7 +232,10 @@ def _open(model: Path | None, rate_hz: int, engine: str, threads: int) -> Remixe
     stream = StreamRemixer(rate_hz, 1, model=model, engine=engine, threads=threads)
 
     def remix(mix: Any, segments: Any) -> Any:
-        stream.reset(CueSheet(segments))
+        meter = LoudnessMeter(rate_hz, 1)
+        meter.push(mix[None])
+        # None for silence, which comes out as it is however loud it is heard.
+        stream.reset(CueSheet(segments), programme_lufs=meter.finish().integrated_lufs)
         return np.concatenate((stream.process(mix[None]), stream.flush()), axis=1)[0]
 
     return remix

@@ -211,6 +211,8 @@ def test_remixers_refuse_the_same(models: dict[str, Path]) -> None:
     player = Remixer(model=models["none"])
     with pytest.raises(UsageError, match="takes no cues"):
         player.reset(SHEET)
+    with pytest.raises(UsageError, match="as loud as it is"):
+        player.reset(programme_lufs=-23.0)
     with pytest.raises(UsageError, match="no largest gain"):
         Remixer(model=models["none"], max_gain_db=3.0)
 

@@ -10,6 +10,7 @@ from semmix_rt import Remixer
 from support_remix import make_bundle, programme
 from tolerances import LEVELLED_FLOAT32
 
+from semmix.bundle import Bundle
 from semmix.cues.types import CUE_TYPES, Cue, CueSegment, CueSheet
 from semmix.errors import UsageError
 
@@ -83,16 +84,41 @@ def test_reset_can_bring_other_cues(model):
     assert not np.array_equal(guided, without)
 
 
-@pytest.mark.parametrize("gain_db", [-18.0, 9.0])
-def test_a_programme_of_any_loudness_is_heard_at_the_models(model, gain_db):
-    gain = np.float32(10.0 ** (gain_db / 20.0))
+@pytest.mark.parametrize(("edge_db", "gain_db"), [(-3.0, -18.0), (3.0, 9.0)])
+def test_a_programme_of_any_loudness_is_heard_near_the_models(model, edge_db, gain_db):
+    """Up to 3 LU away as it is, beyond as if it lay there; the gains act on what came in."""
+
+    def gained(value_db):
+        return sound * np.float32(10.0 ** (value_db / 20.0))
+
     sound = programme(0.9)
-    usual = play(Remixer(48_000, 2, SHEET, model=model, programme_lufs=-23.0), sound, 4_800)
-    settings = {"model": model, "programme_lufs": -23.0 + gain_db}
-    louder = play(Remixer(48_000, 2, SHEET, **settings), sound * gain, 4_800)
-    np.testing.assert_allclose(louder, usual * gain, atol=LEVELLED_FLOAT32 * float(gain))
-    unheard = play(Remixer(48_000, 2, SHEET, model=model), sound * gain, 4_800)
-    assert np.abs(unheard - usual * gain).max() > 10 * LEVELLED_FLOAT32 * float(gain)
+    programme_lufs = Bundle.load(model).spec.programme_lufs
+    settings = {"model": model, "programme_lufs": programme_lufs + edge_db}
+    at_edge = play(Remixer(48_000, 2, SHEET, **settings), gained(edge_db), 4_800)
+    unheard = Remixer(48_000, 2, SHEET, model=model)
+    assert np.array_equal(at_edge, play(unheard, gained(edge_db), 4_800))
+
+    settings = {"model": model, "programme_lufs": programme_lufs + gain_db}
+    beyond = play(Remixer(48_000, 2, SHEET, **settings), gained(gain_db), 4_800)
+    gain = 10.0 ** ((gain_db - edge_db) / 20.0)
+    np.testing.assert_allclose(beyond, at_edge * np.float32(gain), atol=LEVELLED_FLOAT32 * gain)
+    unheard.reset()
+    distance = play(unheard, gained(gain_db), 4_800) - at_edge * np.float32(gain)
+    assert np.abs(distance).max() > 10 * LEVELLED_FLOAT32 * gain
+
+
+def test_reset_can_bring_another_programme(model):
+    sound = programme(0.9)
+    fresh = play(Remixer(48_000, 2, SHEET, model=model, programme_lufs=-40.0), sound, 4_800)
+    remixer = Remixer(48_000, 2, SHEET, model=model, programme_lufs=-9.0)
+    other = play(remixer, sound, 4_800)
+    remixer.reset(programme_lufs=-40.0)
+    assert np.array_equal(play(remixer, sound, 4_800), fresh)
+    assert not np.array_equal(other, fresh)
+    remixer.reset()
+    assert np.array_equal(play(remixer, sound, 4_800), fresh)
+    with pytest.raises(UsageError, match="LUFS cannot be"):
+        remixer.reset(programme_lufs=3.0)
 
 
 def test_start_s_moves_the_sound_along_the_cues(model):

@@ -10,12 +10,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import semmix_rt
 import soundfile
 from scipy.stats import entropy
 from semmix_rt.cli.root import main
 from support_remix import make_bundle
 from support_tagger import WINDOW, expected_distribution, linear_tagger
 
+from semmix.cues.types import CueSheet
 from semmix.metrics import mag
 
 
@@ -74,6 +76,26 @@ def test_the_spoiled_mix_is_measured_against_the_right_one(model, stems, tmp_pat
         assert clip["measures"]["input"]["mag"] == pytest.approx(
             PUBLISHED_SCALE * expected, abs=1e-5
         )
+
+
+@pytest.mark.parametrize("gain_db", [-30.0, -12.0, 0.0])
+def test_clips_are_heard_as_remix_hears_a_film(model, stems, tmp_path, gain_db):
+    """A quiet film is heard louder than it is, and so is a quiet clip."""
+    from semmix.training.clips import GeneratedClips
+    from semmix.training.evaluate import segments
+    from semmix.training.evaluate_cli import open_remixer
+
+    clip = GeneratedClips(stems, 48_000, 5, 2.0).clip(0)
+    mix = clip.mix * np.float32(10.0 ** (gain_db / 20.0))
+    remixer = open_remixer(model, 48_000, "ort", 1)
+    remixer(clip.mix, segments(clip.shots))
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, mix, 48_000, subtype="FLOAT")
+    cues = CueSheet(segments(clip.shots))
+    film = semmix_rt.remix(path, model=model, cues=cues, engine="ort")
+    expected = soundfile.read(film.output, dtype="float32")[0]
+    np.testing.assert_array_equal(remixer(mix, cues.segments), expected)
+    assert (film.report.model.level_gain_db == 0.0) == (gain_db == 0.0)
 
 
 def test_the_seed_fixes_every_number(model, stems, tmp_path):
