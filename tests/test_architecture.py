@@ -63,7 +63,8 @@ DOORS = {
     ),
     "semmix.training": (
         *("semmix_rt.engines", "semmix_rt.progress", "semmix_rt.remixer"),
-        "semmix_rt.cues.extract",
+        # Clips must be measured as `remix` measures films, to be heard as loud.
+        *("semmix_rt.cues.extract", "semmix_rt.loudness"),
     ),
 }
 # These start heavy libraries: only imported inside the functions that need them, wherever the
