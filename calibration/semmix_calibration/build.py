@@ -175,7 +175,7 @@ class _Builder:
     def _fp16(self) -> Made:
         self._tell("typing FP16", 0, 1)
         largest, delicate = self._half
-        graph = fp16.convert(parse(self._fp32).model, delicate)
+        graph = fp16.typed(self._fp32, self._ranges, largest)
         self._check_finite(graph, "fp16")
         facts = {
             "float32_nodes": len(delicate),
@@ -199,7 +199,8 @@ class _Builder:
         if cpu:
             speed = speed_ratio(self._fp32, graph, self._runs)
         else:
-            graph = fp16.convert(parse(graph).model, self._half[1])
+            _, delicate = self._half
+            graph = fp16.convert(parse(graph).model, delicate)
             self._check_finite(graph, precision)
         share = sum(p.macs for p in picked) / int8.total_macs(self._fp32)
         facts = {
