@@ -17,8 +17,11 @@ _LOWEST_HZ = 30.0
 _OVERDRIVE = 10.0
 """Twenty decibels over full scale, then clipped."""
 _FAINT = 1e-3
-_TONES_HZ = ((40.0, 200.0), (400.0, 3_000.0), (8_000.0, 20_000.0))
-"""Between these lies a tone of each draw: bands differ in width, and so in what a tone does."""
+_TONES_HZ = (
+    *((40.0, 200.0), (300.0, 700.0), (700.0, 1_500.0)),
+    *((1_500.0, 3_500.0), (3_500.0, 8_000.0), (8_000.0, 20_000.0)),
+)
+"""Between these lies a tone of each draw: neighbouring octaves differ by 10 dB in FP16."""
 
 
 def wide(samples: int, rate_hz: int, seed: int) -> Iterator[Float32]:
@@ -43,7 +46,7 @@ def wide(samples: int, rate_hz: int, seed: int) -> Iterator[Float32]:
 def hard(samples: int, rate_hz: int, seed: int) -> Iterator[tuple[str, Float32]]:
     """A draw of sounds to measure on, with their classes, each `[N]`.
 
-    Steady tones low, mid and high, a click in silence, a clipped chord, faint noise, and noise
+    Steady tones from low to high, a click in silence, a clipped chord, faint noise, and noise
     that stops and starts.
     """
     rng = np.random.default_rng(seed)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 COMPRESSED_WEIGHT = 0.5
 COMPRESSION = 0.3
+ABSENT_WEIGHT = 0.5
+"""Of the gain of a source that does not sound in the clip, beside 1 for one that does."""
 
 
 def remix_loss(mask: Tensor, mixture: Tensor, target: Tensor) -> Tensor:
@@ -52,15 +54,19 @@ def share_loss(shares: Tensor, mixture: Tensor, stems: Tensor) -> Tensor:
 
 
 def gain_loss(gains: Tensor, truth: Tensor, active: Tensor) -> Tensor:
-    """Mean distance in nepers of the gains of sounding sources from those that mend the mix.
+    """Mean distance in nepers of gains from those that mend the mix, and of absent sources' from 0.
+
+    What is taken for a source that does not sound is another's noise: it is not to be raised to
+    the level that the cues ask of that source.
 
     Args:
         gains: nepers `[B, T, S]`.
         truth: nepers `[B, S]`.
         active: 1 where the source sounds in the clip, else 0, `[B, S]`.
     """
-    difference = (gains - truth.unsqueeze(1)).abs().mean(1)
-    return (difference * active).sum() / active.sum().clamp(min=1.0)
+    difference = (gains - (truth * active).unsqueeze(1)).abs().mean(1)
+    weight = ABSENT_WEIGHT + (1.0 - ABSENT_WEIGHT) * active
+    return (difference * weight).sum() / weight.sum()
 
 
 def balance_loss(balance: Tensor, truth: Tensor) -> Tensor:

@@ -32,6 +32,8 @@ CUT_SHARE = 0.5
 """Share of clips with a cut to another situation."""
 CLEAN_SHARE = 0.08
 """Share of clips that are left in balance, in evaluations: a good mix must stay."""
+LONE_VOICE_SHARE = 0.5
+"""Where one stem is to sound alone, the chance that it is speech, if there is any; else any."""
 MISSING_SHARE = 0.12
 """Chance of each stem to be absent from a clip (one always stays)."""
 CUE_DROP_SHARE = 0.25
@@ -100,6 +102,9 @@ class SceneGenerator:
             all as they are.
         clean_share: share of clips that are left in balance.
         delivered: let mixes be heard as films deliver them, see `semmix.training.delivery`.
+        alone_share: share of clips in which a single stem sounds, over the noise of its room:
+            nothing is out of balance there, so they are never spoiled.
+        clean_spread_lu: clips in balance are louder or quieter as a whole by up to this.
     """
 
     def __init__(
@@ -111,6 +116,8 @@ class SceneGenerator:
         varied_share: float = 0.0,
         clean_share: float = CLEAN_SHARE,
         delivered: bool = False,
+        alone_share: float = 0.0,
+        clean_spread_lu: float = 0.0,
     ) -> None:
         self.library = library
         self.seed = seed
@@ -119,6 +126,8 @@ class SceneGenerator:
         self.varied_share = varied_share
         self.clean_share = clean_share
         self.delivered = delivered
+        self.alone_share = alone_share
+        self.clean_spread_lu = clean_spread_lu
         shares = np.array([s.share for s in SITUATIONS])
         self._shares = shares / shares.sum()
 
@@ -132,10 +141,16 @@ class SceneGenerator:
         varied = chance.random() < self.varied_share
         variation = Variation(chance, self.library.sample_rate_hz) if varied else None
         stems = self._stems(situations, samples, rng, variation)
+        apart = np.random.default_rng((self.seed, index, 0, 3))
+        alone = apart.random() < self.alone_share
+        if alone:
+            _leave_one(stems, apart)
         bounds = self._bounds(len(situations), rng)
         target = self._balance(stems, situations, bounds, rng)
         loudness = np.array([self._loudness(s) for s in target])
-        clean = rng.random() < self.clean_share
+        clean = rng.random() < self.clean_share or alone
+        if clean and self.clean_spread_lu:
+            target = _louder(target, apart.uniform(-1.0, 1.0) * self.clean_spread_lu)
         gains_db = np.zeros(len(STEMS)) if clean else draw_gains_db(loudness, rng)
         gains_db = muddy(target, gains_db).gains_db
         mix = np.asarray(_scaled(target, gains_db).sum(axis=0, dtype=np.float32))
@@ -205,8 +220,7 @@ class SceneGenerator:
             level_lu = np.interp(times, points, np.repeat(levels, 2)[1:-1]) if points else levels[0]
             gain_db = base_lufs + scatter[i] - loudness + level_lu
             out[i] = stem * np.asarray(10.0 ** (gain_db / 20.0), dtype=np.float32)
-        peak = float(np.abs(out.sum(axis=0)).max())
-        return out * np.float32(min(1.0, PEAK_LIMIT / max(peak, 1e-9)))
+        return _louder(out, 0.0)
 
     def _loudness(self, stem: NDArray[np.float32]) -> float:
         return clip_loudness_lufs(stem, self.library.sample_rate_hz)
@@ -227,6 +241,29 @@ class SceneGenerator:
                 cues[cue_type] = None if dropped else text
             shots.append(Shot(bounds[i], bounds[i + 1], situation.name, cues))
         return tuple(shots)
+
+
+def _leave_one(stems: NDArray[np.float32], rng: np.random.Generator) -> None:
+    """Silence all stems `[S, N]` but one that sounds, and put the noise of a room under it.
+
+    The noise belongs to the recording: it lies 30 to 60 dB below and falls with frequency.
+    """
+    sounding = np.flatnonzero(stems.any(axis=1))
+    kept = 0 if 0 in sounding and rng.random() < LONE_VOICE_SHARE else int(rng.choice(sounding))
+    stem = stems[kept].copy()
+    stems[:] = 0.0
+    spectrum = np.fft.rfft(rng.standard_normal(len(stem)).astype(np.float32))
+    spectrum *= np.maximum(np.arange(len(spectrum)), 20) ** -rng.uniform(0.0, 1.0)
+    noise = np.fft.irfft(spectrum, len(stem))
+    level = np.sqrt(np.mean(stem**2) / np.mean(noise**2)) * 10.0 ** (rng.uniform(-60, -30) / 20.0)
+    stems[kept] = stem + (level * noise).astype(np.float32)
+
+
+def _louder(stems: NDArray[np.float32], gain_db: float) -> NDArray[np.float32]:
+    """Stems `[S, N]` by a gain in dB, or as loud as their sum's peak allows."""
+    gain = 10.0 ** (gain_db / 20.0)
+    peak = float(np.abs(stems.sum(axis=0)).max())
+    return stems * np.float32(min(gain, PEAK_LIMIT / max(peak, 1e-9)))
 
 
 def _scaled(stems: NDArray[np.float32], gains_db: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -19,6 +19,9 @@ class TrainSettings:
         clip_s: length of a clip.
         varied_share: share of clips whose recordings are varied, see `semmix.training.variation`.
         clean_share: share of clips that come in balance: leaving good mixes alone is learnt too.
+        clean_spread_lu: clips in balance come louder or quieter as a whole by up to this: how loud
+            a film is says nothing of its balance.
+        alone_share: share of clips with a single source, which has nothing to be balanced with.
         deliver: let mixes be heard as films deliver them, see `semmix.training.delivery`.
         scenes: cue sets without sound in a step: reading cues is learnt faster than hearing.
         parts_weight: of the losses of shares, gains and balance beside the remix's own.
@@ -35,6 +38,8 @@ class TrainSettings:
     clip_s: float = 8.0
     varied_share: float = 1.0
     clean_share: float = 0.3
+    clean_spread_lu: float = 8.0
+    alone_share: float = 0.05
     deliver: bool = True
     scenes: int = 24
     parts_weight: float = 0.5

@@ -360,6 +360,8 @@ class _Worker:
             varied_share=settings.varied_share,
             clean_share=settings.clean_share,
             delivered=settings.deliver,
+            alone_share=settings.alone_share,
+            clean_spread_lu=settings.clean_spread_lu,
         )
 
     def make(self, step: int) -> Batch:

@@ -73,17 +73,19 @@ def test_share_loss_is_the_distance_of_each_part_relative_to_its_level(
     assert found == pytest.approx(np.mean(terms), rel=tolerances.LOSS_REL)
 
 
-def test_gain_loss_is_the_mean_distance_of_sounding_sources() -> None:
+def test_gain_loss_is_the_mean_distance_and_absent_sources_count_half() -> None:
     gains = uniform(BATCH, FRAMES, SOURCES, seed=6, low=-1.0)
     truth = uniform(BATCH, SOURCES, seed=7, low=-1.0)
     active = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
-    terms = [
-        np.abs(gains[b, :, i].double().numpy() - float(truth[b, i])).mean()
-        for b, i in ((0, 0), (0, 2), (1, 2))
-    ]
+    distances, weights = [], []
+    for b, i in np.ndindex(BATCH, SOURCES):
+        there = bool(active[b, i])
+        aim = float(truth[b, i]) if there else 0.0
+        distances.append(np.abs(gains[b, :, i].double().numpy() - aim).mean())
+        weights.append(1.0 if there else 0.5)
     found = float(gain_loss(gains, truth, active))
-    assert found == pytest.approx(np.mean(terms), rel=tolerances.LOSS_REL)
-    assert float(gain_loss(gains, truth, torch.zeros_like(active))) == 0.0
+    assert found == pytest.approx(np.average(distances, weights=weights), rel=tolerances.LOSS_REL)
+    assert float(gain_loss(torch.zeros_like(gains), truth, torch.zeros_like(active))) == 0.0
 
 
 def test_balance_loss_is_the_mean_distance() -> None:

@@ -240,6 +240,39 @@ def test_shares_of_cuts_clean_mixes_and_missing_stems(library: StemLibrary) -> N
         assert binomtest(hits, of, share).pvalue > 1e-4, name
 
 
+def test_a_source_alone_is_never_spoiled_and_lies_over_the_noise_of_its_room(
+    library: StemLibrary,
+) -> None:
+    generator = SceneGenerator(library, 8, duration_s=1.0, alone_share=1.0)
+    kept = []
+    for clip in map(generator.example, range(60)):
+        (sounding,) = np.flatnonzero(clip.target_stems.any(axis=1))
+        kept.append(int(sounding))
+        np.testing.assert_allclose(clip.mix, clip.target, rtol=1e-5, atol=1e-7)
+        assert np.count_nonzero(clip.mix) > 0.99 * len(clip.mix), "a room is never silent"
+    assert set(kept) == {0, 1, 2}
+
+
+def test_only_clips_in_balance_are_louder_or_quieter_as_a_whole(library: StemLibrary) -> None:
+    def clips(clean_share: float, spread_lu: float) -> list[Example]:
+        generator = SceneGenerator(
+            library, 5, 1.0, clean_share=clean_share, clean_spread_lu=spread_lu
+        )
+        return [generator.example(i) for i in range(30)]
+
+    for one, other in zip(clips(0.0, 0.0), clips(0.0, 8.0), strict=True):
+        assert_same(one, other)
+    moved_db = []
+    for one, other in zip(clips(1.0, 0.0), clips(1.0, 8.0), strict=True):
+        np.testing.assert_allclose(other.mix, other.target, rtol=1e-5, atol=1e-7)
+        assert np.abs(other.mix).max() <= LIMIT * (1.0 + 1e-5)
+        scale = np.vdot(one.target, other.target) / np.vdot(one.target, one.target)
+        np.testing.assert_allclose(other.target, scale * one.target, atol=1e-5)
+        moved_db.append(20.0 * np.log10(scale))
+    assert -8.0 <= min(moved_db) < -4.0
+    assert 2.0 < max(moved_db) <= 8.0
+
+
 # --- Mixes --------------------------------------------------------------------------------------
 
 
