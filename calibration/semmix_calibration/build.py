@@ -32,6 +32,9 @@ FP16_TARGET_DB = 65.0
 """SNR that FP16 is to have on the worst sound: 10 dB above what `semmix-rt verify` asks of it, as
 tones it does not know come out worse by that much than those it was chosen on."""
 
+FP16_WORTH_DB = 3.0
+"""More than this must be won for more of the network to stay in float32."""
+
 Tell = Callable[[str, int, int], None]
 """Is told the step, what is done of it and how much there is."""
 
@@ -223,8 +226,9 @@ class _Builder:
     def _half(self) -> tuple[float, frozenset[str]]:
         """The largest value that FP16 is let hold, and the nodes that stay in float32 for it.
 
-        Of `fp16.LIMITS` the first that meets `FP16_TARGET_DB`, or the best where none does: what
-        is told of the result is measured on other sound.
+        Of `fp16.LIMITS` the first that meets `FP16_TARGET_DB`; where none does, the first that is
+        as good as the best but for `FP16_WORTH_DB`. What is told of the result is measured on
+        other sound.
         """
         tried: dict[frozenset[str], tuple[float, float]] = {}
         for largest in fp16.LIMITS:
@@ -236,9 +240,10 @@ class _Builder:
             worst_db = self._accuracy(graph, self._material.search).worst_db
             tried[delicate] = (worst_db, largest)
             if worst_db >= FP16_TARGET_DB:
-                break
-        best = max(tried, key=lambda nodes: tried[nodes])
-        return tried[best][1], best
+                return largest, delicate
+        enough_db = max(worst_db for worst_db, _ in tried.values()) - FP16_WORTH_DB
+        chosen = next(nodes for nodes, (worst_db, _) in tried.items() if worst_db >= enough_db)
+        return tried[chosen][1], chosen
 
     def _search(
         self,
