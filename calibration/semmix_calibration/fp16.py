@@ -24,7 +24,7 @@ from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_floa
 from semmix_calibration.graph import Graph, finish, half_tensors, index, parse
 from semmix_calibration.ranges import Range
 
-LIMITS = (512.0, 128.0, 32.0, 8.0)
+LIMITS = (512.0, 128.0, 32.0)
 """Largest values of layers in FP16, the first the default: neighbouring values lie 0.5, 0.125 and
 1/32 apart there. A tone that most of a window's energy goes through asks for the last."""
 LARGEST_ARITHMETIC = 16.0
