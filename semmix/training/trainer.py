@@ -344,6 +344,20 @@ def batch_loss(network: EdgeSemMix, batch: Batch, parts_weight: float) -> Tensor
     return remix_loss(found.mask[:, kept], batch.mixture, batch.target) + parts_weight * parts
 
 
+def scene_generator(library: StemLibrary, settings: TrainSettings) -> SceneGenerator:
+    """The clips of a run by number: they follow from its settings and stems alone."""
+    return SceneGenerator(
+        library,
+        settings.seed,
+        settings.clip_s,
+        varied_share=settings.varied_share,
+        clean_share=settings.clean_share,
+        delivered=settings.deliver,
+        alone_share=settings.alone_share,
+        clean_spread_lu=settings.clean_spread_lu,
+    )
+
+
 class _Worker:
     """What a worker process keeps between batches."""
 
@@ -353,16 +367,7 @@ class _Worker:
         self.config = config
         self.encoder = TextEncoder.default()
         library = StemLibrary(stems, config.sample_rate_hz)
-        self.generator = SceneGenerator(
-            library,
-            settings.seed,
-            settings.clip_s,
-            varied_share=settings.varied_share,
-            clean_share=settings.clean_share,
-            delivered=settings.deliver,
-            alone_share=settings.alone_share,
-            clean_spread_lu=settings.clean_spread_lu,
-        )
+        self.generator = scene_generator(library, settings)
 
     def make(self, step: int) -> Batch:
         first = step * self.settings.batch

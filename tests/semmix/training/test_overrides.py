@@ -30,7 +30,7 @@ def test_values_are_read_as_what_the_field_holds() -> None:
 @pytest.mark.parametrize(
     ("assignment", "clue"),
     [
-        ("colour=red", "NAME=VALUE with one of average_decay"),
+        ("colour=red", "NAME=VALUE with one of alone_share"),
         ("dropout", "NAME=VALUE"),
         ("groups=1", "like 24x2,16x8,8x32,6x99"),
         ("groups=24x2x3", "like 24x2"),

@@ -23,10 +23,9 @@ from semmix.nn.engine import network_from_bundle
 from semmix.training import trainer as trainer_module
 from semmix.training.batches import Batch, collate
 from semmix.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from semmix.training.scenes import SceneGenerator
 from semmix.training.settings import TrainSettings, learning_rate
 from semmix.training.stems import StemLibrary
-from semmix.training.trainer import Progress, Trainer
+from semmix.training.trainer import Progress, Trainer, scene_generator
 
 SETTINGS = TrainSettings(steps=4, batch=2, clip_s=0.6, scenes=3, warmup_steps=2, seed=5)
 MakeBatch = Callable[[int], Batch]
@@ -39,9 +38,7 @@ def ignore(progress: Progress) -> None:
 @pytest.fixture(scope="module")
 def make_batch(stems: Path) -> MakeBatch:
     """Batches by number, made from the generator without the trainer's workers."""
-    library = StemLibrary(stems, RATE_HZ)
-    chosen = {"varied_share": SETTINGS.varied_share, "delivered": SETTINGS.deliver}
-    generator = SceneGenerator(library, SETTINGS.seed, SETTINGS.clip_s, **chosen)
+    generator = scene_generator(StemLibrary(stems, RATE_HZ), SETTINGS)
     spec = PRESETS["tiny"].spec()
 
     @lru_cache(maxsize=8)
