@@ -41,7 +41,7 @@ class _Warnings(logging.Handler):
 def export_tiny(folder: Path) -> Exported:
     """Export the tiny preset, meter included, with lively weights."""
     path = folder / "run.safetensors"
-    network = lively_network("tiny", text_encoder="words/1")
+    network = lively_network("tiny", seed=1, text_encoder="words/1")
     made = checkpoint_of(network, step=11, seed=3, batch=4)
     # Only the averaged weights may be exported.
     model = {name: value + 1.0 for name, value in made.model.items()}
@@ -63,9 +63,9 @@ def export_tiny(folder: Path) -> Exported:
 
 
 def a_little_off(graph: bytes) -> bytes:
-    """49 dB from what it was."""
+    """47 dB from what it was."""
     model = onnx.load_from_string(graph)
-    (weight,) = [w for w in model.graph.initializer if w.name.endswith("decoder.0.time_out")]
-    array = numpy_helper.to_array(weight) * np.float32(1.3)
+    (weight,) = [w for w in model.graph.initializer if w.name.endswith("head.weights.1")]
+    array = numpy_helper.to_array(weight) * np.float32(1.1)
     weight.CopyFrom(numpy_helper.from_array(array, weight.name))
     return model.SerializeToString()

@@ -33,7 +33,11 @@ class EdgeGraph(nn.Module):
     def __init__(self, network: EdgeSemMix) -> None:
         super().__init__()
         self.network = network
-        bands, channels, width = network.bands, network.config.channels, network.config.width
+        bands, channels, width = (
+            network.bands,
+            network.config.channels,
+            network.from_latent.in_features,
+        )
         self.split = _Split(network.split)
         self.encoder, self.decoder = _blocks(network.encoder), _blocks(network.decoder)
         # Of each band scales come first, then shifts; here all scales do, and stand for 1 + scale.
@@ -68,7 +72,7 @@ class EdgeGraph(nn.Module):
             latent, tokens, weights, caches, self.transformer_blocks
         )
 
-        scale, shift = self.from_latent(h).unsqueeze(2).chunk(2, 3)
+        scale, shift = self.from_latent(network.narrow(h)).unsqueeze(2).chunk(2, 3)
         skip, following = delayed(x, past[blocks], 1)
         held = skip.reshape(batch, steps, c.stride, -1)
         x = (held * scale + shift).reshape(batch, frames, network.bands, c.channels)
@@ -144,16 +148,22 @@ class _Norm(nn.Module):
 
 
 class _Block(nn.Module):
-    """`BandBlock` on `[B, T, N, C]`."""
+    """`BandBlock` on `[B, T, N, C]`: its layers are groups of channels of a convolution.
+
+    Layers of their own see a row of time each. One for all bands sees an image, time by bands.
+    """
 
     def __init__(self, block: BandBlock) -> None:
         super().__init__()
-        self.dilation = block.dilation
+        self.delay = block.delay
         self.time_norm, self.band_norm = _Norm(block.time_norm), block.band_norm
-        bands, hidden, channels = block.time_out.shape
-        taps = block.time_in.reshape(bands, 3, channels, hidden).permute(0, 3, 2, 1)
+        self.layers, hidden, channels = block.time_out.shape
+        self.shared = self.layers == 1
+        kernel = (3, 1) if self.shared else (1, 3)
+        self.dilation = block.dilation
+        taps = block.time_in.reshape(self.layers, 3, channels, hidden).permute(0, 3, 2, 1)
         scale, shift = block.time_norm.weight, block.time_norm.bias
-        self.time_in = _fixed((taps * scale.reshape(-1, 1)).reshape(-1, channels, 1, 3))
+        self.time_in = _fixed((taps * scale.reshape(-1, 1)).reshape(-1, channels, *kernel))
         moved = (taps * shift.reshape(-1, 1)).sum((2, 3))
         self.time_in_bias = _fixed((block.time_in_bias[:, 0] + moved).flatten())
         self.time_out = _fixed(_as_channels(block.time_out))
@@ -164,17 +174,23 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         batch, frames, bands, channels = x.shape
-        d = self.dilation
+        d, now = self.dilation, 2 * self.dilation - self.delay
         buffer = torch.cat((past, x), 1)
-        normed = self.time_norm(buffer).reshape(batch, 1, frames + 2 * d, -1).permute(0, 3, 1, 2)
+        normed = self.time_norm(buffer)
+        if not self.shared:
+            normed = normed.reshape(batch, 1, frames + 2 * d, -1)
         hidden = torch.relu(
             functional.conv2d(
-                normed, self.time_in, self.time_in_bias, dilation=(1, d), groups=bands
+                normed.permute(0, 3, 1, 2),
+                self.time_in,
+                self.time_in_bias,
+                dilation=(d, 1) if self.shared else (1, d),
+                groups=self.layers,
             )
         )
-        update = functional.conv2d(hidden, self.time_out, self.time_out_bias, groups=bands)
+        update = functional.conv2d(hidden, self.time_out, self.time_out_bias, groups=self.layers)
         update = update.permute(0, 2, 3, 1).reshape(batch, frames, bands, channels)
-        y = buffer[:, d : d + frames] + update
+        y = buffer[:, now : now + frames] + update
 
         mixed = self.band_norm(y).reshape(batch * frames, bands, channels)
         mixed = torch.relu(functional.conv1d(mixed, self.band_in, self.band_in_bias))

@@ -49,7 +49,11 @@ class EdgeConfig:
         channels: width of each band's stream.
         encoder_dilations, decoder_dilations: time reach of the blocks, in frames; their sum
             plus `latent_lookahead` is the look-ahead.
+        encoder_shared_dilations, decoder_shared_dilations: of blocks after those, whose one layer
+            serves all bands and only looks back.
+        shared_hidden: width of that layer.
         stride: STFT frames in one latent frame.
+        film_rank: numbers through which a latent frame acts on the stream, 0 for as many as it has.
         window: latent frames self-attention looks back.
         context_layers: L, depth of the context encoder.
         kept_frames: frames in one exported chunk, a multiple of `stride`.
@@ -70,8 +74,12 @@ class EdgeConfig:
     band_hidden: int = 64
     encoder_dilations: tuple[int, ...] = (1, 2, 4, 8)
     decoder_dilations: tuple[int, ...] = (1, 2)
+    encoder_shared_dilations: tuple[int, ...] = ()
+    decoder_shared_dilations: tuple[int, ...] = ()
+    shared_hidden: int = 64
     latent_lookahead: int = 24
     stride: int = 4
+    film_rank: int = 0
     width: int = 160
     heads: int = 5
     feed_forward: int = 288
@@ -96,8 +104,10 @@ class EdgeConfig:
     def spec(self) -> ModelSpec:
         """The numbers the runtime needs."""
         bands = band_count(self.groups)
-        blocks = [(f"encoder{i}", d) for i, d in enumerate(self.encoder_dilations)]
-        blocks += [(f"decoder{i}", d) for i, d in enumerate(self.decoder_dilations)]
+        encoder = self.encoder_dilations + self.encoder_shared_dilations
+        decoder = self.decoder_dilations + self.decoder_shared_dilations
+        blocks = [(f"encoder{i}", d) for i, d in enumerate(encoder)]
+        blocks += [(f"decoder{i}", d) for i, d in enumerate(decoder)]
         # Time comes first in all of them, as chunks are joined in a graph that wastes no copy.
         state = [StateSpec(n, (2 * d, bands, self.channels)) for n, d in blocks]
         state.append(StateSpec("skip", (self.latent_lookahead, bands, self.channels)))
@@ -129,8 +139,11 @@ def config_from_dict(data: dict[str, Any]) -> EdgeConfig:
     """
     values = dict(data)
     values["groups"] = tuple(BandGroup(int(g["bands"]), int(g["bins"])) for g in data["groups"])
-    for key in ("encoder_dilations", "decoder_dilations"):
-        values[key] = tuple(int(d) for d in data[key])
+    for part in ("encoder", "decoder"):
+        values[f"{part}_dilations"] = tuple(int(d) for d in data[f"{part}_dilations"])
+        # Networks of before have no shared blocks and do not say so.
+        shared = f"{part}_shared_dilations"
+        values[shared] = tuple(int(d) for d in data.get(shared, ()))
     values["sources"] = tuple(str(s) for s in data["sources"])
     return EdgeConfig(**values)
 
@@ -171,11 +184,17 @@ class EdgeSemMix(nn.Module):
         self.drop_bands = nn.Dropout2d(c.dropout)
         self.drop = nn.Dropout(c.dropout)
 
-        def block(dilation: int) -> BandBlock:
-            return BandBlock(bands, c.channels, c.hidden, c.band_hidden, dilation)
+        def blocks(own: Sequence[int], shared: Sequence[int]) -> nn.ModuleList:
+            sizes = [(c.hidden, d, False) for d in own] + [
+                (c.shared_hidden, d, True) for d in shared
+            ]
+            return nn.ModuleList(
+                BandBlock(bands, c.channels, hidden, c.band_hidden, dilation, one)
+                for hidden, dilation, one in sizes
+            )
 
-        self.encoder = nn.ModuleList(block(d) for d in c.encoder_dilations)
-        self.decoder = nn.ModuleList(block(d) for d in c.decoder_dilations)
+        self.encoder = blocks(c.encoder_dilations, c.encoder_shared_dilations)
+        self.decoder = blocks(c.decoder_dilations, c.decoder_shared_dilations)
         stream = bands * c.channels
         self.to_latent = nn.Linear(stream, c.width)
         self.fold = nn.Linear(c.stride * c.width, c.width)
@@ -183,7 +202,10 @@ class EdgeSemMix(nn.Module):
             HighlighterBlock(c.width, c.heads, c.feed_forward, c.window) for _ in range(c.depth)
         )
         self.latent_norm = nn.LayerNorm(c.width)
-        self.from_latent = nn.Linear(c.width, 2 * stream)
+        self.narrow: nn.Module = nn.Identity()
+        if c.film_rank:
+            self.narrow = nn.Linear(c.width, c.film_rank, bias=False)
+        self.from_latent = nn.Linear(c.film_rank or c.width, 2 * stream)
         nn.init.normal_(self.from_latent.weight, std=0.02)
         nn.init.zeros_(self.from_latent.bias)
         self.context_encoder = ContextEncoder(
@@ -235,7 +257,7 @@ class EdgeSemMix(nn.Module):
         """
         c = self.config
         batch, frames, _ = spectrum.shape
-        blocks = len(c.encoder_dilations) + len(c.decoder_dilations)
+        blocks = len(self.encoder) + len(self.decoder)
         past = [s.permute(2, 0, 1, 3) for s in state[: blocks + 1]]
         caches = state[blocks + 1 : blocks + 1 + c.depth]
         after: list[Tensor] = []
@@ -253,13 +275,13 @@ class EdgeSemMix(nn.Module):
         )
 
         steps = h.shape[1]
-        film = self.from_latent(h).reshape(batch, steps, self.bands, -1)
+        film = self.from_latent(self.narrow(h)).reshape(batch, steps, self.bands, -1)
         scale, shift = film.permute(2, 0, 1, 3).unsqueeze(3).chunk(2, 4)
         skip, following = delayed(x, past[blocks], 2)
         held = skip.reshape(self.bands, batch, steps, c.stride, c.channels)
         x = (held * (1 + scale) + shift).reshape(self.bands, batch, frames, c.channels)
         for i, decoder in enumerate(self.decoder):
-            x, memory = decoder(x, past[len(c.encoder_dilations) + i])
+            x, memory = decoder(x, past[len(self.encoder) + i])
             after.append(memory)
         after.append(following)
         if self.training:

@@ -273,6 +273,8 @@ def _optimizers(network: EdgeSemMix, settings: TrainSettings) -> tuple[torch.opt
 def _begin_with(network: EdgeSemMix, path: Path, fresh: Sequence[str]) -> None:
     """Give a network a bundle's weights; what the bundle's lacks and `fresh` stay as they are.
 
+    A network with narrower reading of its latent frames than the bundle's gets the nearest.
+
     Raises:
         ModelFormatError: the bundle reads other embeddings, or has weights without a place here.
     """
@@ -293,6 +295,8 @@ def _begin_with(network: EdgeSemMix, path: Path, fresh: Sequence[str]) -> None:
         for name, value in weights_of(bundle).items()
         if not any(name.startswith(f"{part}.") for part in fresh)
     }
+    if "narrow.weight" in weights and "narrow.weight" not in kept and "from_latent.weight" in kept:
+        kept |= _narrowed(kept["from_latent.weight"], config.film_rank)
     for name, value in kept.items():
         if name not in weights or weights[name].shape != value.shape:
             raise ModelFormatError(
@@ -301,6 +305,16 @@ def _begin_with(network: EdgeSemMix, path: Path, fresh: Sequence[str]) -> None:
                 "that part afresh"
             )
     network.load_state_dict(weights | kept)
+
+
+def _narrowed(weight: Tensor, rank: int) -> dict[str, Tensor]:
+    """A layer `[out, in]` as two with `rank` numbers between: the nearest of that rank."""
+    left, sizes, right = torch.linalg.svd(weight, full_matrices=False)
+    root = sizes[:rank].sqrt()
+    return {
+        "from_latent.weight": left[:, :rank] * root,
+        "narrow.weight": root[:, None] * right[:rank],
+    }
 
 
 def _saved_settings(saved: Checkpoint, path: Path) -> TrainSettings:

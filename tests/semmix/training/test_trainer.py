@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 import tolerances
 import torch
-from support_training import RATE_HZ, checkpoint_of, lively_network, torch_bundle
+from support_training import (
+    RATE_HZ,
+    checkpoint_of,
+    lively_network,
+    masked,
+    network_inputs,
+    torch_bundle,
+)
 from torch import Tensor
 
 from semmix.cues.text import TextEncoder
@@ -283,6 +290,28 @@ def test_a_new_run_may_start_from_a_bundle(stems: Path, tmp_path: Path) -> None:
     after = load_checkpoint(path).model
     assert torch.equal(after["split.mean"], network.split.mean)
     assert not torch.equal(after["to_latent.weight"], network.to_latent.weight)
+
+
+@pytest.mark.parametrize(("rank", "same"), [(32, True), (24, False)])
+def test_a_network_grows_from_a_smaller_one(
+    stems: Path, tmp_path: Path, rank: int, same: bool
+) -> None:
+    """New blocks change nothing; what is read of latent frames is the nearest of its rank."""
+    smaller = {"encoder_shared_dilations": (), "decoder_shared_dilations": (), "film_rank": 0}
+    encoder = TextEncoder.default().identifier
+    network = lively_network("tiny", text_encoder=encoder, **smaller)
+    torch_bundle(tmp_path / "bundle", network)
+    changes = (f"film_rank={rank}", "decoder_shared_dilations=1,2")
+    grown = Trainer(stems, SETTINGS, "tiny", start=tmp_path / "bundle", changes=changes).network
+    inputs = network_inputs(network)
+    before, after = masked(network, *inputs).mask, masked(grown.eval(), *inputs).mask
+    assert torch.allclose(before, after, rtol=0.0, atol=tolerances.LAYER_FLOAT32) == same
+    assert grown.narrow.weight is not None
+    product = grown.from_latent.weight @ grown.narrow.weight
+    error = torch.linalg.matrix_norm(network.from_latent.weight - product)
+    # Eckart and Young: no matrix of that rank is nearer than by the singular values left out.
+    left_out = torch.linalg.svdvals(network.from_latent.weight)[rank:].norm()
+    torch.testing.assert_close(error, left_out, rtol=1e-3, atol=1e-5)
 
 
 def test_a_part_may_start_afresh_in_another_size(stems: Path, tmp_path: Path) -> None:
