@@ -82,7 +82,7 @@ class CueTimeline:
             if s.end_s > first - self._ramp_s and s.start_s < last + self._ramp_s
         ] or [_Span(-np.inf, np.inf, self._unknown)]
         spans = self._fit(spans, first, last)
-        tokens = np.zeros((self._max_segments, *self._unknown.shape), np.float32)
+        tokens = np.repeat(self._unknown[None], self._max_segments, 0)
         weights = np.zeros((len(times_s), self._max_segments), np.float32)
         remaining = np.ones(len(times_s))
         for i, span in enumerate(spans):
@@ -107,9 +107,13 @@ class CueTimeline:
                 self._append(_Span(end, np.inf, self._unknown))
                 return
             start = segment.start_s
-            if start - self._known_until_s > HOLD_S or not self._spans:
+            if not self._spans and start <= HOLD_S:
+                # The network hears a look-ahead of silence before the film. It has learnt that
+                # as part of the first shot, and remembers it for seconds.
+                start = -np.inf
+            elif start - self._known_until_s > HOLD_S:
                 self._append(_Span(self._known_until_s, start, self._unknown))
-            elif self._spans:
+            else:
                 self._spans[-1].end_s = start
             tokens = self._encode(self._embed(segment)[None])[0]
             self._append(_Span(start, segment.end_s, tokens))

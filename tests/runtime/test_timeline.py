@@ -61,8 +61,8 @@ def test_shares_of_every_frame_are_a_whole(max_segments: int, chunk: int | str) 
 def test_ramps_are_straight_and_centred_on_the_cuts(ramp_s: float) -> None:
     at = times(0.0, 3.0, 0.001)
     half = ramp_s / 2
-    knees = [-half, half, 1 - half, 1 + half, 2 - half, 2 + half]
-    expected = np.interp(at, knees, [0, 1, 1, 2, 2, 3])
+    knees = [1 - half, 1 + half, 2 - half, 2 + half]
+    expected = np.interp(at, knees, [1, 2, 2, 3])
     asked = timeline(TINY_SPEC, THREE, ramp_s=ramp_s, max_segments=5)
     np.testing.assert_allclose(value_at(asked, at), expected, atol=tolerances.CUE_SHARE)
 
@@ -72,6 +72,26 @@ def test_before_the_first_segment_nothing_is_known() -> None:
     value = value_at(asked, times(-0.5, 4.0))
     assert np.array_equal(value[: round(2.4 / FRAME_S)], np.zeros(240))
     assert np.array_equal(value[round(2.61 / FRAME_S) :], np.ones(189))
+
+
+@pytest.mark.parametrize("start_s", [0.0, 0.04, HOLD_S])
+def test_what_the_film_begins_with_holds_before_its_start(start_s: float) -> None:
+    """A network hears a look-ahead of silence first, and must not take it for another shot."""
+    asked = timeline(TINY_SPEC, [(start_s, 5.0, 1.0)])
+    assert np.array_equal(value_at(asked, times(-1.0, 4.0), 7), np.ones(500))
+
+
+def test_places_without_a_segment_say_that_nothing_is_known() -> None:
+    """As in training: attention never leaves a place out altogether."""
+    unknown = np.full((6, 4), -3.0, np.float32)
+    segment = CueSegment(0.0, 9.0, 4.5, {})
+    asked = CueTimeline(
+        [segment], lambda _: np.ones((6, 4), np.float32), lambda x: x, 3, unknown=unknown
+    )
+    tokens, weights = asked.window(times(0.5, 0.6))
+    assert np.array_equal(tokens[0], np.ones((6, 4)))
+    assert np.array_equal(tokens[1:], np.stack([unknown, unknown]))
+    assert not weights[:, 1:].any()
 
 
 def test_a_timeline_without_segments_knows_nothing() -> None:
