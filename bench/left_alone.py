@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +48,7 @@ def main() -> None:
     bundle = Bundle.default() if args.model is None else Bundle.load(args.model)
     rate_hz = bundle.spec.audio.sample_rate_hz
     library = StemLibrary(args.stems, rate_hz)
-    makers: Mapping[str, SceneGenerator] = {
+    makers = {
         name: SceneGenerator(library, args.seed, 10.0, False, alone_share=share, clean_share=1.0)
         for name, share in (("single source", 1.0), ("good mix", 0.0))
     }
@@ -65,13 +64,12 @@ def main() -> None:
         )
         return loudness, quiet
 
-    found = {
-        f"{name} {shift_db:+g} dB": [
-            changes(maker.example(index), shift_db) for index in range(args.clips)
-        ]
-        for name, maker in makers.items()
-        for shift_db in SHIFTS_DB
-    }
+    found: dict[str, list[tuple[float, float]]] = {}
+    for name, maker in makers.items():
+        for example in map(maker.example, range(args.clips)):
+            for shift_db in SHIFTS_DB:
+                row = f"{name} {shift_db:+g} dB"
+                found.setdefault(row, []).append(changes(example, shift_db))
     print(f"{args.clips} clips, seed {args.seed}, {bundle.name}; means of absolute changes")
     print(f"{'':22}{'loudness LU':>14}{'quietest dB':>14}")
     for name, rows in found.items():

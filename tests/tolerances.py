@@ -173,6 +173,7 @@ the result's standard deviation: lively layers multiply the transforms' round-of
 
 HEARD_ALIKE_DB = 90.0
 """SNR of a stream against the whole clip as training hears it: float32 sums in another order."""
+
 WINDOW_SNR_DB = 60.0
 """ONNX Runtime against PyTorch eager on windows of sound: what an import promises; 100 dB is
 usual."""

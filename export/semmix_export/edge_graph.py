@@ -33,11 +33,8 @@ class EdgeGraph(nn.Module):
     def __init__(self, network: EdgeSemMix) -> None:
         super().__init__()
         self.network = network
-        bands, channels, width = (
-            network.bands,
-            network.config.channels,
-            network.from_latent.in_features,
-        )
+        bands, channels = network.bands, network.config.channels
+        width = network.from_latent.in_features
         self.split = _Split(network.split)
         self.encoder, self.decoder = _blocks(network.encoder), _blocks(network.decoder)
         # Of each band scales come first, then shifts; here all scales do, and stand for 1 + scale.
@@ -155,12 +152,11 @@ class _Block(nn.Module):
 
     def __init__(self, block: BandBlock) -> None:
         super().__init__()
-        self.delay = block.delay
+        self.dilation, self.delay = block.dilation, block.delay
         self.time_norm, self.band_norm = _Norm(block.time_norm), block.band_norm
         self.layers, hidden, channels = block.time_out.shape
         self.shared = self.layers == 1
         kernel = (3, 1) if self.shared else (1, 3)
-        self.dilation = block.dilation
         taps = block.time_in.reshape(self.layers, 3, channels, hidden).permute(0, 3, 2, 1)
         scale, shift = block.time_norm.weight, block.time_norm.bias
         self.time_in = _fixed((taps * scale.reshape(-1, 1)).reshape(-1, channels, *kernel))
