@@ -26,6 +26,7 @@ from semmix.nn.edge import NEPERS_PER_DB
 from semmix.nn.engine import network_from_bundle
 from semmix.training.batches import Batch, collate
 from semmix.training.checkpoint import load_checkpoint
+from semmix.training.heard import heard
 from semmix.training.scenes import SceneGenerator
 from semmix.training.stems import StemLibrary
 
@@ -35,21 +36,9 @@ METRICS = {"MAG": mag, "ENV": env, "W-dis": wasserstein}
 
 def found(network: EdgeSemMix, batch: Batch) -> tuple[Float32, Float32]:
     """Shares `[S, M, F]` and gains in nepers `[M, S]` of a batch of one clip."""
-    c = network.config
-    _, frames, bins = batch.mixture.shape
-    total = -(-(frames + c.lookahead_frames) // c.stride) * c.stride
-    kept = slice(c.lookahead_frames, c.lookahead_frames + frames)
-    spectrum = torch.zeros(1, total, bins)
-    spectrum[:, :frames] = batch.mixture
-    # Weights belong to the frames that leave, a look-ahead after they came.
-    place = (torch.arange(total) - c.lookahead_frames).clamp(0, frames - 1)
     with torch.inference_mode():
-        tokens = network.context_encoder(batch.embeddings[0]).unsqueeze(0)
-        result = network.masking(
-            spectrum, tokens, batch.weights[:, place], *network.initial_state()
-        )
-    gains = result.gains.repeat_interleave(c.stride, 1)
-    return result.shares[0, :, kept].numpy(), gains[0, kept].numpy()
+        result = heard(network, batch.mixture, batch.embeddings, batch.weights)
+    return result.shares[0].numpy(), result.gains[0].numpy()
 
 
 def main() -> None:

@@ -22,6 +22,9 @@ from semmix.nn.bands import BandSplit, MaskHead
 from semmix.nn.blocks import BandBlock, delayed
 from semmix.nn.highlighter import HighlighterBlock
 
+_LARGEST_LOGIT = 80.0
+"""Its exponential, and the sum of several, are numbers in float32."""
+
 
 class EdgeGraph(nn.Module):
     """A trained network, ready to be exported.
@@ -145,21 +148,16 @@ class _Norm(nn.Module):
 
 
 class _Block(nn.Module):
-    """`BandBlock` on `[B, T, N, C]`: its layers are groups of channels of a convolution.
-
-    Layers of their own see a row of time each. One for all bands sees an image, time by bands.
-    """
+    """`BandBlock` on `[B, T, N, C]`."""
 
     def __init__(self, block: BandBlock) -> None:
         super().__init__()
-        self.dilation, self.delay = block.dilation, block.delay
+        self.dilation = block.dilation
         self.time_norm, self.band_norm = _Norm(block.time_norm), block.band_norm
-        self.layers, hidden, channels = block.time_out.shape
-        self.shared = self.layers == 1
-        kernel = (3, 1) if self.shared else (1, 3)
-        taps = block.time_in.reshape(self.layers, 3, channels, hidden).permute(0, 3, 2, 1)
+        bands, hidden, channels = block.time_out.shape
+        taps = block.time_in.reshape(bands, 3, channels, hidden).permute(0, 3, 2, 1)
         scale, shift = block.time_norm.weight, block.time_norm.bias
-        self.time_in = _fixed((taps * scale.reshape(-1, 1)).reshape(-1, channels, *kernel))
+        self.time_in = _fixed((taps * scale.reshape(-1, 1)).reshape(-1, channels, 1, 3))
         moved = (taps * shift.reshape(-1, 1)).sum((2, 3))
         self.time_in_bias = _fixed((block.time_in_bias[:, 0] + moved).flatten())
         self.time_out = _fixed(_as_channels(block.time_out))
@@ -170,23 +168,17 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         batch, frames, bands, channels = x.shape
-        d, now = self.dilation, 2 * self.dilation - self.delay
+        d = self.dilation
         buffer = torch.cat((past, x), 1)
-        normed = self.time_norm(buffer)
-        if not self.shared:
-            normed = normed.reshape(batch, 1, frames + 2 * d, -1)
+        normed = self.time_norm(buffer).reshape(batch, 1, frames + 2 * d, -1).permute(0, 3, 1, 2)
         hidden = torch.relu(
             functional.conv2d(
-                normed.permute(0, 3, 1, 2),
-                self.time_in,
-                self.time_in_bias,
-                dilation=(d, 1) if self.shared else (1, d),
-                groups=self.layers,
+                normed, self.time_in, self.time_in_bias, dilation=(1, d), groups=bands
             )
         )
-        update = functional.conv2d(hidden, self.time_out, self.time_out_bias, groups=self.layers)
+        update = functional.conv2d(hidden, self.time_out, self.time_out_bias, groups=bands)
         update = update.permute(0, 2, 3, 1).reshape(batch, frames, bands, channels)
-        y = buffer[:, now : now + frames] + update
+        y = buffer[:, d : d + frames] + update
 
         mixed = self.band_norm(y).reshape(batch * frames, bands, channels)
         mixed = torch.relu(functional.conv1d(mixed, self.band_in, self.band_in_bias))
@@ -205,10 +197,9 @@ class _Highlighter(nn.Module):
         read = (own.to_q.weight * scale, own.to_k.weight, own.to_v.weight)
         self.read = _fixed(torch.cat(read))
         self.ask = _fixed(cross.to_q.weight * scale)
-        self.tell = _fixed(torch.cat((cross.to_k.weight, cross.to_v.weight)))
 
     def forward(
-        self, h: Tensor, tokens: Tensor, token_bias: Tensor, cache: Tensor
+        self, h: Tensor, told: Tensor, token_bias: Tensor, cache: Tensor
     ) -> tuple[Tensor, Tensor]:
         block, (batch, frames, width) = self.block, h.shape
         # Rows without a batch: their products take the bias with them.
@@ -218,7 +209,6 @@ class _Highlighter(nn.Module):
         seen = torch.cat((cache, new.reshape(batch, frames, -1)), 1)
         h = h + _attended(block.self_attention, asked, seen, block.position_bias(frames))
         asked = functional.linear(block.norm2(h), self.ask)
-        told = functional.linear(tokens, self.tell)
         h = h + _attended(block.cross_attention, asked, told, token_bias)
         h = h + block.feed_forward(block.norm3(h))
         return h.reshape(batch, frames, width), seen[:, frames:]
@@ -269,14 +259,12 @@ class _Head(nn.Module):
         ):
             logits = (part @ weight).reshape(batch, group.bands, frames, self.others, group.bins)
             found.append(logits.permute(0, 3, 2, 1, 4).flatten(3))
-        others = (torch.cat(found, 3)[..., : self.bins] + self.bias).unbind(1)
-        top = others[0]
-        for logits in others[1:]:
-            top = torch.maximum(top, logits)
-        top = torch.relu(top)  # the first source's are zero
-        powers = [torch.exp(-top), *(torch.exp(logits - top) for logits in others)]
-        total = sum(powers[1:], powers[0])
-        return tuple(power / total for power in powers)
+        logits = torch.cat(found, 3)[..., : self.bins] + self.bias
+        # The first source's logits are zero, its power is one. Nobody hears what a bound of e^80
+        # takes, and it costs less than to subtract the largest.
+        others = torch.exp(logits.clamp(max=_LARGEST_LOGIT)).unbind(1)
+        first = torch.reciprocal(sum(others, torch.ones(())))
+        return (first, *(power * first for power in others))
 
 
 def _blocks(blocks: nn.ModuleList) -> nn.ModuleList:

@@ -28,10 +28,10 @@ class _Context(nn.Module):
 
     def __init__(self, network: EdgeSemMix) -> None:
         super().__init__()
-        self.encoder = network.context_encoder
+        self.network = network
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        return self.encoder(embeddings)  # type: ignore[no-any-return]
+        return self.network.context(embeddings)
 
 
 def example_inputs(spec: ModelSpec, batch: int, seed: int = 0) -> dict[str, Tensor]:

@@ -10,12 +10,7 @@ from semmix.nn.base import BaseConfig, BaseSemMix
 from semmix.nn.edge import EdgeConfig, EdgeSemMix
 
 PRESETS: dict[str, EdgeConfig] = {
-    "edge": EdgeConfig(
-        encoder_shared_dilations=(2, 8),
-        decoder_shared_dilations=(1, 2, 4),
-        film_rank=128,
-        meter_memory_s=20.0,
-    ),
+    "edge": EdgeConfig(film_rank=128, meter_memory_s=20.0),
     "tiny": EdgeConfig(
         name="tiny",
         groups=(BandGroup(8, 16), BandGroup(3, 299)),
@@ -24,9 +19,6 @@ PRESETS: dict[str, EdgeConfig] = {
         band_hidden=8,
         encoder_dilations=(1, 2),
         decoder_dilations=(1,),
-        encoder_shared_dilations=(2,),
-        decoder_shared_dilations=(1,),
-        shared_hidden=16,
         film_rank=24,
         latent_lookahead=4,
         width=32,

@@ -1,9 +1,8 @@
 """The residual block of the U-Net: time mixing per band, then mixing across bands.
 
-Streaming: a block whose centred taps reach `d` frames ahead delays its stream by `d`, and the
-residual path is the middle tap; one that only looks back delays nothing. Its state is the last
-`2 d` input frames. The same code serves whole sequences (zero state) and chunks, so training sees
-exactly what streaming computes.
+Streaming: a block whose centred taps reach `d` frames ahead delays its stream by `d`. Its state
+is the last `2 d` input frames, and the residual path is the middle tap. The same code serves
+whole sequences (zero state) and chunks, so training sees exactly what streaming computes.
 """
 
 from __future__ import annotations
@@ -34,41 +33,31 @@ def delayed(x: Tensor, past: Tensor, dim: int) -> tuple[Tensor, Tensor]:
 
 
 class BandBlock(nn.Module):
-    """Three dilated time taps, a layer for each band, then a mixer across bands, both residual.
+    """Three dilated time taps with per-band matrices, then a band mixer, both residual.
 
     Args:
         bands, channels: size of the stream `[bands, B, T, channels]`.
-        hidden: width of the layer over the taps.
+        hidden: width of the per-band layer.
         band_hidden: width of the mixer across bands.
-        dilation: distance of the taps in frames, and the delay of a block with centred taps.
-        shared: one layer for all bands, which only looks back: work without many weights. Such a
-            block changes nothing at first, so that a trained network may be given some.
+        dilation: distance of the taps in frames; also the delay the block adds.
     """
 
     def __init__(
-        self,
-        bands: int,
-        channels: int,
-        hidden: int,
-        band_hidden: int,
-        dilation: int,
-        shared: bool = False,
+        self, bands: int, channels: int, hidden: int, band_hidden: int, dilation: int
     ) -> None:
         super().__init__()
         self.dilation = dilation
-        self.delay = 0 if shared else dilation
-        layers, size = (1, 0.0) if shared else (bands, 0.3)
         self.time_norm = nn.LayerNorm(channels)
         self.time_in = nn.Parameter(
-            torch.randn(layers, 3 * channels, hidden) * (2.0 / (3 * channels)) ** 0.5
+            torch.randn(bands, 3 * channels, hidden) * (2.0 / (3 * channels)) ** 0.5
         )
-        self.time_in_bias = nn.Parameter(torch.zeros(layers, 1, hidden))
-        self.time_out = nn.Parameter(torch.randn(layers, hidden, channels) * size * hidden**-0.5)
-        self.time_out_bias = nn.Parameter(torch.zeros(layers, 1, channels))
+        self.time_in_bias = nn.Parameter(torch.zeros(bands, 1, hidden))
+        self.time_out = nn.Parameter(torch.randn(bands, hidden, channels) * 0.3 * hidden**-0.5)
+        self.time_out_bias = nn.Parameter(torch.zeros(bands, 1, channels))
         self.band_norm = nn.LayerNorm(channels)
         self.band_in = nn.Parameter(torch.randn(band_hidden, bands) * (2.0 / bands) ** 0.5)
         self.band_in_bias = nn.Parameter(torch.zeros(band_hidden, 1))
-        self.band_out = nn.Parameter(torch.randn(bands, band_hidden) * size * band_hidden**-0.5)
+        self.band_out = nn.Parameter(torch.randn(bands, band_hidden) * 0.3 * band_hidden**-0.5)
 
     @property
     def state_frames(self) -> int:
@@ -83,18 +72,18 @@ class BandBlock(nn.Module):
             past: the block's last input frames `[N, B, 2 d, C]`.
 
         Returns:
-            the stream, delayed by `delay` frames, and the next `past`.
+            the stream, delayed by `d` frames, and the next `past`.
         """
         bands, batch, frames, channels = x.shape
-        d, now = self.dilation, 2 * self.dilation - self.delay
+        d = self.dilation
         buffer = torch.cat((past, x), 2)
         normed = self.time_norm(buffer)
         taps = torch.cat(
             (normed[:, :, :frames], normed[:, :, d : d + frames], normed[:, :, 2 * d :]), 3
-        ).reshape(len(self.time_in), -1, 3 * channels)
+        ).reshape(bands, batch * frames, 3 * channels)
         hidden = torch.relu(torch.bmm(taps, self.time_in) + self.time_in_bias)
         update = torch.bmm(hidden, self.time_out) + self.time_out_bias
-        y = buffer[:, :, now : now + frames] + update.reshape(bands, batch, frames, channels)
+        y = buffer[:, :, d : d + frames] + update.reshape(bands, batch, frames, channels)
 
         flat = self.band_norm(y).reshape(bands, batch * frames * channels)
         mixed = torch.relu(self.band_in @ flat + self.band_in_bias)

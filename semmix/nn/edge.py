@@ -40,6 +40,9 @@ NEPERS_PER_DB = 0.1151292546497023
 PROGRAMME_LUFS = -22.0
 """Integrated loudness of the training scenes in balance: mean -21.8, standard deviation 1.9."""
 
+_NO_SHARE = 1e-30
+"""Weight of a shot that is not on screen: so small that no query turns it up."""
+
 
 @dataclass(frozen=True, slots=True)
 class EdgeConfig:
@@ -49,9 +52,6 @@ class EdgeConfig:
         channels: width of each band's stream.
         encoder_dilations, decoder_dilations: time reach of the blocks, in frames; their sum
             plus `latent_lookahead` is the look-ahead.
-        encoder_shared_dilations, decoder_shared_dilations: of blocks after those, whose one layer
-            serves all bands and only looks back.
-        shared_hidden: width of that layer.
         stride: STFT frames in one latent frame.
         film_rank: numbers through which a latent frame acts on the stream, 0 for as many as it has.
         window: latent frames self-attention looks back.
@@ -74,9 +74,6 @@ class EdgeConfig:
     band_hidden: int = 64
     encoder_dilations: tuple[int, ...] = (1, 2, 4, 8)
     decoder_dilations: tuple[int, ...] = (1, 2)
-    encoder_shared_dilations: tuple[int, ...] = ()
-    decoder_shared_dilations: tuple[int, ...] = ()
-    shared_hidden: int = 64
     latent_lookahead: int = 24
     stride: int = 4
     film_rank: int = 0
@@ -104,10 +101,8 @@ class EdgeConfig:
     def spec(self) -> ModelSpec:
         """The numbers the runtime needs."""
         bands = band_count(self.groups)
-        encoder = self.encoder_dilations + self.encoder_shared_dilations
-        decoder = self.decoder_dilations + self.decoder_shared_dilations
-        blocks = [(f"encoder{i}", d) for i, d in enumerate(encoder)]
-        blocks += [(f"decoder{i}", d) for i, d in enumerate(decoder)]
+        blocks = [(f"encoder{i}", d) for i, d in enumerate(self.encoder_dilations)]
+        blocks += [(f"decoder{i}", d) for i, d in enumerate(self.decoder_dilations)]
         # Time comes first in all of them, as chunks are joined in a graph that wastes no copy.
         state = [StateSpec(n, (2 * d, bands, self.channels)) for n, d in blocks]
         state.append(StateSpec("skip", (self.latent_lookahead, bands, self.channels)))
@@ -122,7 +117,7 @@ class EdgeConfig:
             chunk=ChunkSpec(0, self.kept_frames, self.lookahead_frames),
             cue_types=tuple(c.value for c in CUE_TYPES),
             embedding_dim=self.embedding_dim,
-            token_dim=self.width,
+            token_dim=self.width * (1 + 2 * self.depth),
             max_segments=self.max_segments,
             max_gain_db=self.max_gain_db,
             programme_lufs=self.programme_lufs,
@@ -139,11 +134,8 @@ def config_from_dict(data: dict[str, Any]) -> EdgeConfig:
     """
     values = dict(data)
     values["groups"] = tuple(BandGroup(int(g["bands"]), int(g["bins"])) for g in data["groups"])
-    for part in ("encoder", "decoder"):
-        values[f"{part}_dilations"] = tuple(int(d) for d in data[f"{part}_dilations"])
-        # Networks of before have no shared blocks and do not say so.
-        shared = f"{part}_shared_dilations"
-        values[shared] = tuple(int(d) for d in data.get(shared, ()))
+    for key in ("encoder_dilations", "decoder_dilations"):
+        values[key] = tuple(int(d) for d in data[key])
     values["sources"] = tuple(str(s) for s in data["sources"])
     return EdgeConfig(**values)
 
@@ -168,7 +160,7 @@ class Masking:
 class EdgeSemMix(nn.Module):
     """Mask network of the `edge` family.
 
-    `context_encoder` turns cue embeddings into tokens, once a segment; `forward` masks a chunk.
+    `context` turns cue embeddings into tokens, once a segment; `forward` masks a chunk.
     """
 
     def __init__(self, config: EdgeConfig) -> None:
@@ -184,17 +176,11 @@ class EdgeSemMix(nn.Module):
         self.drop_bands = nn.Dropout2d(c.dropout)
         self.drop = nn.Dropout(c.dropout)
 
-        def blocks(own: Sequence[int], shared: Sequence[int]) -> nn.ModuleList:
-            sizes = [(c.hidden, d, False) for d in own] + [
-                (c.shared_hidden, d, True) for d in shared
-            ]
-            return nn.ModuleList(
-                BandBlock(bands, c.channels, hidden, c.band_hidden, dilation, one)
-                for hidden, dilation, one in sizes
-            )
+        def block(dilation: int) -> BandBlock:
+            return BandBlock(bands, c.channels, c.hidden, c.band_hidden, dilation)
 
-        self.encoder = blocks(c.encoder_dilations, c.encoder_shared_dilations)
-        self.decoder = blocks(c.decoder_dilations, c.decoder_shared_dilations)
+        self.encoder = nn.ModuleList(block(d) for d in c.encoder_dilations)
+        self.decoder = nn.ModuleList(block(d) for d in c.decoder_dilations)
         stream = bands * c.channels
         self.to_latent = nn.Linear(stream, c.width)
         self.fold = nn.Linear(c.stride * c.width, c.width)
@@ -231,13 +217,27 @@ class EdgeSemMix(nn.Module):
         """Zero state in the spec's order."""
         return tuple(torch.zeros(batch, *s.shape) for s in self.config.spec().state)
 
+    def context(self, embeddings: Tensor) -> Tensor:
+        """Context tokens `[N, K, D + depth * 2 D]` of cue embeddings `[N, K, E]`.
+
+        Beside each token stand its keys and values in the transformer's blocks: what is read of
+        cues is computed once a segment, and not in every chunk.
+        """
+        tokens = self.context_encoder(embeddings)
+        told = [block.told(tokens) for block in self._highlighters()]
+        return torch.cat((tokens, *told), -1)
+
+    def _highlighters(self) -> list[HighlighterBlock]:
+        return [b for b in self.transformer_blocks if isinstance(b, HighlighterBlock)]
+
     def balance(self, tokens: Tensor) -> Tensor:
         """Level of each source that the cues ask for, in nepers `[..., S]`.
 
         Args:
-            tokens: context tokens `[..., K, D]`.
+            tokens: of `context`.
         """
-        return self.balance_head(tokens.mean(-2))  # type: ignore[no-any-return]
+        encoded = tokens[..., : self.config.width]
+        return self.balance_head(encoded.mean(-2))  # type: ignore[no-any-return]
 
     def forward(
         self, spectrum: Tensor, tokens: Tensor, weights: Tensor, *state: Tensor
@@ -251,7 +251,7 @@ class EdgeSemMix(nn.Module):
 
         Args:
             spectrum: scaled magnitudes `[B, T, F]`, T a multiple of the stride.
-            tokens: `[B, S, K, D]`.
+            tokens: of `context`, `[B, S, K, D + depth * 2 D]`.
             weights: `[B, T, S]`.
             state: tensors in the order of the spec.
         """
@@ -319,11 +319,14 @@ class EdgeSemMix(nn.Module):
         steps, stride = frames // self.config.stride, self.config.stride
         h = self.fold(self.drop(torch.relu(latent)).reshape(batch, steps, -1))
         share = weights.reshape(batch, steps, stride, -1).mean(2)
-        token_bias = torch.log(share + 1e-6).repeat_interleave(tokens.shape[2], 2).unsqueeze(1)
-        flat_tokens = tokens.reshape(batch, -1, tokens.shape[3])
+        of_shots = torch.log(share.clamp(min=_NO_SHARE))
+        token_bias = of_shots.repeat_interleave(tokens.shape[2], 2).unsqueeze(1)
+        width = self.config.width
+        flat = tokens.reshape(batch, -1, tokens.shape[3])
+        told = torch.split(flat[..., width:], 2 * width, 2)
         following = []
-        for layer, cache in zip(blocks, caches, strict=True):
-            h, next_cache = layer(h, flat_tokens, token_bias, cache)
+        for layer, said, cache in zip(blocks, told, caches, strict=True):
+            h, next_cache = layer(h, said, token_bias, cache)
             following.append(next_cache)
         h = self.latent_norm(h)
         wanted = (share.unsqueeze(-1) * self.balance(tokens).unsqueeze(1)).sum(2)

@@ -29,6 +29,7 @@ from semmix.training.checkpoint import (
     restore_optimizers,
     save_checkpoint,
 )
+from semmix.training.heard import heard
 from semmix.training.loss import balance_loss, gain_loss, remix_loss, share_loss
 from semmix.training.muon import Muon, split_parameters
 from semmix.training.overrides import override
@@ -328,34 +329,15 @@ def _saved_settings(saved: Checkpoint, path: Path) -> TrainSettings:
 
 
 def batch_loss(network: EdgeSemMix, batch: Batch, parts_weight: float) -> Tensor:
-    """Loss of a batch: frames are padded so that every mask comes out, then aligned."""
-    config = network.config
-    size, frames, bins = batch.mixture.shape
-    lookahead = config.lookahead_frames
-    total = -(-(frames + lookahead) // config.stride) * config.stride
-    spectrum = torch.zeros(size, total, bins)
-    spectrum[:, :frames] = batch.mixture
-    # Weights belong to the frames that leave, a look-ahead after they came.
-    weights = torch.cat(
-        (
-            batch.weights[:, :1].expand(-1, lookahead, -1),
-            batch.weights,
-            batch.weights[:, -1:].expand(-1, total - frames - lookahead, -1),
-        ),
-        1,
-    )
-    tokens = network.context_encoder(batch.embeddings.flatten(0, 1))
-    tokens = tokens.reshape(size, -1, *tokens.shape[1:])
-    found = network.masking(spectrum, tokens, weights, *network.initial_state(size))
-    kept = slice(lookahead, lookahead + frames)
-    gains = found.gains[:, lookahead // config.stride :]
-    balance = network.balance(network.context_encoder(batch.policy_embeddings))
+    """Loss of what a network finds in a batch, and of how it reads the cues of further scenes."""
+    found = heard(network, batch.mixture, batch.embeddings, batch.weights)
+    balance = network.balance(network.context(batch.policy_embeddings))
     parts = (
-        share_loss(found.shares[:, :, kept], batch.mixture, batch.stems)
-        + gain_loss(gains, batch.gains, batch.active)
+        share_loss(found.shares, batch.mixture, batch.stems)
+        + gain_loss(found.gains, batch.gains, batch.active)
         + balance_loss(balance, batch.policy_balance)
     )
-    return remix_loss(found.mask[:, kept], batch.mixture, batch.target) + parts_weight * parts
+    return remix_loss(found.mask, batch.mixture, batch.target) + parts_weight * parts
 
 
 def scene_generator(library: StemLibrary, settings: TrainSettings) -> SceneGenerator:

@@ -11,9 +11,9 @@ from semmix.nn.blocks import BandBlock, delayed
 BANDS, CHANNELS, HIDDEN, MIXER = 5, 4, 6, 3
 
 
-def band_block(dilation: int, shared: bool = False) -> BandBlock:
+def band_block(dilation: int) -> BandBlock:
     torch.manual_seed(dilation)
-    block = BandBlock(BANDS, CHANNELS, HIDDEN, MIXER, dilation, shared)
+    block = BandBlock(BANDS, CHANNELS, HIDDEN, MIXER, dilation)
     with torch.no_grad():
         for parameter in block.parameters():
             parameter += 0.3 * torch.randn(parameter.shape)
@@ -35,24 +35,21 @@ def norm(x: np.ndarray, layer: torch.nn.LayerNorm) -> np.ndarray:
     return scaled * weight + bias
 
 
-@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("dilation", [1, 3])
 @torch.no_grad()
-def test_a_block_equals_a_plain_loop_over_bands_and_frames(dilation: int, shared: bool) -> None:
-    block = band_block(dilation, shared)
+def test_a_block_equals_a_plain_loop_over_bands_and_frames(dilation: int) -> None:
+    block = band_block(dilation)
     x = stream(8)
     p = {name: value.detach().double().numpy() for name, value in block.named_parameters()}
     buffer = np.concatenate((np.zeros((BANDS, 2, 2 * dilation, CHANNELS)), x.double().numpy()), 2)
     normed = norm(buffer, block.time_norm)
     y = np.zeros((BANDS, 2, 8, CHANNELS))
-    now = 2 * dilation if shared else dilation
     for band in range(BANDS):
-        own = 0 if shared else band
         for t in range(8):
             taps = [normed[band, :, t + k * dilation] for k in range(3)]
-            hidden = np.concatenate(taps, 1) @ p["time_in"][own] + p["time_in_bias"][own]
-            update = np.maximum(hidden, 0.0) @ p["time_out"][own] + p["time_out_bias"][own]
-            y[band, :, t] = buffer[band, :, t + now] + update
+            hidden = np.concatenate(taps, 1) @ p["time_in"][band] + p["time_in_bias"][band]
+            update = np.maximum(hidden, 0.0) @ p["time_out"][band] + p["time_out_bias"][band]
+            y[band, :, t] = buffer[band, :, t + dilation] + update
     expected = y.copy()
     for b in range(2):
         for t in range(8):
@@ -78,20 +75,11 @@ def test_a_block_without_weights_delays_by_its_dilation(dilation: int) -> None:
 
 
 @pytest.mark.parametrize("dilation", [1, 4])
-def test_a_new_block_that_all_bands_share_hands_its_stream_on(dilation: int) -> None:
-    """So a trained network may be given some."""
-    block = BandBlock(BANDS, CHANNELS, HIDDEN, MIXER, dilation, shared=True)
-    x = stream(12)
-    assert torch.equal(block(x, start(block))[0], x)
-
-
-@pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("dilation", [1, 4])
 @pytest.mark.parametrize("chunks", [[1] * 12, [5, 7], [2, 8, 2]])
 @torch.no_grad()
-def test_chunks_with_state_equal_the_whole(dilation: int, chunks: list[int], shared: bool) -> None:
+def test_chunks_with_state_equal_the_whole(dilation: int, chunks: list[int]) -> None:
     """Chunks shorter than the state included."""
-    block = band_block(dilation, shared)
+    block = band_block(dilation)
     x = stream(12)
     whole, last = block(x, start(block))
     past, parts, begin = start(block), [], 0
@@ -103,19 +91,15 @@ def test_chunks_with_state_equal_the_whole(dilation: int, chunks: list[int], sha
     assert torch.equal(past, last)
 
 
-@pytest.mark.parametrize(("shared", "now"), [(False, 1), (True, 0)])
 @pytest.mark.parametrize("dilation", [1, 3])
-def test_a_frame_sees_one_dilation_back_and_ahead_or_two_back(
-    dilation: int, shared: bool, now: int
-) -> None:
-    block = band_block(dilation, shared)
-    assert block.delay == now * dilation
+def test_a_frame_sees_one_dilation_back_and_ahead(dilation: int) -> None:
+    block = band_block(dilation)
     x = stream(20, batch=1).requires_grad_()
     y, _ = block(x, start(block, 1))
     t = 12
     (gradient,) = torch.autograd.grad(y[0, 0, t].sum(), x)
     seen = torch.nonzero(gradient.abs().amax((0, 1, 3))).flatten().tolist()
-    # What leaves at t is the frame a dilation earlier with its neighbours, or t with what it had.
+    # What leaves at t is the frame a dilation earlier, with its two neighbours.
     assert seen == [t - 2 * dilation, t - dilation, t]
     assert torch.all(gradient.abs().amax((1, 2, 3)) > 0.0), "bands must reach each other"
 

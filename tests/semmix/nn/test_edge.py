@@ -244,7 +244,7 @@ def test_the_balance_that_cues_ask_for_is_read_off_the_mean_of_their_tokens(
         balance = tiny.balance(tokens)
     head = tiny.balance_head
     weight, bias = head.weight.detach().double().numpy(), head.bias.detach().double().numpy()
-    expected = tokens.double().numpy().mean(2) @ weight.T + bias
+    expected = tokens[..., : tiny.config.width].double().numpy().mean(2) @ weight.T + bias
     assert balance.shape == (2, 2, 3)
     np.testing.assert_allclose(balance.numpy(), expected, atol=tolerances.LAYER_FLOAT32)
 
@@ -261,11 +261,22 @@ def test_what_the_cues_ask_for_moves_the_gains(tiny: EdgeSemMix) -> None:
     assert torch.all(moved[..., [0, 2]] == 0.0)
 
 
+def test_a_shot_that_is_not_on_screen_says_nothing(tiny: EdgeSemMix) -> None:
+    """Or a clip heard at once would betray what a stream cannot know yet."""
+    spectrum, tokens, _ = network_inputs(tiny)
+    weights = torch.tensor([1.0, 0.0]).expand(1, spectrum.shape[1], 2)
+    other = torch.cat((tokens[:, :1], 3.0 * tokens[:, :1].flip(2)), 1)
+    before, after = (masked(tiny, spectrum, t, weights) for t in (tokens, other))
+    assert torch.equal(before.mask, after.mask)
+    on_screen = masked(tiny, spectrum, other, weights.flip(2)).mask
+    assert not torch.allclose(before.mask, on_screen, rtol=1e-3)
+
+
 @pytest.mark.parametrize("level", [0.0, 1.0, 1e3])
 def test_unknown_cues_and_odd_sounds_give_finite_masks(tiny: EdgeSemMix, level: float) -> None:
     config = tiny.config
     with torch.no_grad():
-        tokens = tiny.context_encoder(torch.zeros(1, len(CUE_TYPES), config.embedding_dim))
+        tokens = tiny.context(torch.zeros(1, len(CUE_TYPES), config.embedding_dim))
     weights = torch.ones(1, 32, 1)
     spectrum = torch.full((1, 32, 1025), level)
     found = masked(tiny, spectrum, tokens.unsqueeze(0), weights)

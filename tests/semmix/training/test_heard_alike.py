@@ -7,13 +7,14 @@ import tolerances
 import torch
 from semmix_rt.streaming import RemixStream
 from semmix_rt.timeline import CueTimeline, unknown_cues
-from support_training import lively_network, masked
+from support_training import lively_network
 
 from semmix.cues.types import CueSegment
 from semmix.dsp.stft import istft, stft
 from semmix.metrics.agreement import snr_db
 from semmix.nn.engine import TorchEngine
 from semmix.training.batches import magnitudes
+from semmix.training.heard import heard
 
 
 def test_a_stream_hears_a_film_as_training_hears_a_clip() -> None:
@@ -26,15 +27,10 @@ def test_a_stream_hears_a_film_as_training_hears_a_clip() -> None:
     embeddings[1] = 0.0  # a clip with one shot
 
     magnitude = torch.from_numpy(magnitudes(sound, spec.stft))
-    frames, lookahead = len(magnitude), config.lookahead_frames
-    total = -(-(frames + lookahead) // config.stride) * config.stride
-    spectrum = torch.zeros(1, total, magnitude.shape[1])
-    spectrum[0, :frames] = magnitude
-    weights = torch.tensor([1.0, 0.0]).expand(1, total, 2)
+    weights = torch.tensor([1.0, 0.0]).expand(1, len(magnitude), 2)
     with torch.no_grad():
-        tokens = network.context_encoder(torch.from_numpy(embeddings))
-    mask = masked(network, spectrum, tokens[None], weights).mask[0, lookahead:][:frames]
-    expected = istft(stft(sound[None], spec.stft) * mask.numpy(), spec.stft, len(sound))
+        found = heard(network, magnitude[None], torch.from_numpy(embeddings)[None], weights)
+    expected = istft(stft(sound[None], spec.stft) * found.mask.numpy(), spec.stft, len(sound))
 
     engine = TorchEngine(network)
     timeline = CueTimeline(
@@ -45,5 +41,5 @@ def test_a_stream_hears_a_film_as_training_hears_a_clip() -> None:
         unknown=unknown_cues(spec),
     )
     stream = RemixStream(engine, timeline, config.sample_rate_hz, 1)
-    heard = np.concatenate((stream.push(sound[None]), stream.finish()), axis=1)
-    assert snr_db(expected, heard) > tolerances.HEARD_ALIKE_DB
+    streamed = np.concatenate((stream.push(sound[None]), stream.finish()), axis=1)
+    assert snr_db(expected, streamed) > tolerances.HEARD_ALIKE_DB
