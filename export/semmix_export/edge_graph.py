@@ -47,9 +47,7 @@ class EdgeGraph(nn.Module):
         self.from_latent.weight = _fixed(weight.transpose(0, 1).reshape(-1, width))
         self.from_latent.bias = _fixed(bias.transpose(0, 1).flatten())
         self.head = _Head(network.head)
-        self.transformer_blocks = nn.ModuleList(
-            _Highlighter(b) for b in network.transformer_blocks if isinstance(b, HighlighterBlock)
-        )
+        self.transformer_blocks = nn.ModuleList(_Highlighter(b) for b in network.highlighters)
 
     def forward(
         self, spectrum: Tensor, tokens: Tensor, weights: Tensor, state: tuple[Tensor, ...]

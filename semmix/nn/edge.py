@@ -224,10 +224,12 @@ class EdgeSemMix(nn.Module):
         cues is computed once a segment, and not in every chunk.
         """
         tokens = self.context_encoder(embeddings)
-        told = [block.told(tokens) for block in self._highlighters()]
+        told = [block.told(tokens) for block in self.highlighters]
         return torch.cat((tokens, *told), -1)
 
-    def _highlighters(self) -> list[HighlighterBlock]:
+    @property
+    def highlighters(self) -> list[HighlighterBlock]:
+        """The transformer's blocks, as what they are."""
         return [b for b in self.transformer_blocks if isinstance(b, HighlighterBlock)]
 
     def balance(self, tokens: Tensor) -> Tensor:

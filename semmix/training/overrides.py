@@ -53,8 +53,8 @@ def _changeable(owner: Any) -> list[str]:
 
 
 def _kind(value: Any) -> type | None:
-    if isinstance(value, tuple):
-        kinds = {type(v) for v in value} or {int}
+    if isinstance(value, tuple) and value:
+        kinds = {type(v) for v in value}
         return {int: tuple, BandGroup: BandGroup}.get(kinds.pop()) if len(kinds) == 1 else None
     return type(value) if isinstance(value, bool | int | float | str) else None
 
@@ -65,7 +65,7 @@ def _value(text: str, now: Any, assignment: str) -> Any:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]
         if kind is tuple:
-            return tuple(int(part) for part in text.split(",") if text)
+            return tuple(int(part) for part in text.split(","))
         if kind is BandGroup:
             pairs = (part.split("x") for part in text.split(","))
             return tuple(BandGroup(int(bands), int(bins)) for bands, bins in pairs)
