@@ -41,6 +41,7 @@ class _Warnings(logging.Handler):
 def export_tiny(folder: Path) -> Exported:
     """Export the tiny preset, meter included, with lively weights."""
     path = folder / "run.safetensors"
+    # In FP16 random weights lie at 53 to 54 dB on several inputs at once; these pass the gate's 55.
     network = lively_network("tiny", seed=3, text_encoder="words/1")
     made = checkpoint_of(network, step=11, seed=3, batch=4)
     # Only the averaged weights may be exported.
@@ -63,7 +64,7 @@ def export_tiny(folder: Path) -> Exported:
 
 
 def a_little_off(graph: bytes) -> bytes:
-    """47 dB from what it was."""
+    """Further from what it was than float32 may be."""
     model = onnx.load_from_string(graph)
     (weight,) = [w for w in model.graph.initializer if w.name.endswith("head.weights.1")]
     array = numpy_helper.to_array(weight) * np.float32(1.1)

@@ -55,7 +55,7 @@ def network_inputs(
         noise(batch * segments, 6, config.embedding_dim), dim=-1
     )
     with torch.no_grad():
-        tokens = network.context(embeddings)
+        tokens = network.context_encoder(embeddings)
     weights = torch.softmax(3.0 * noise(batch, frames, segments), -1)
     return spectrum, tokens.reshape(batch, segments, 6, -1), weights
 

@@ -126,7 +126,7 @@ def golden_arrays(network: EdgeSemMix) -> dict[str, NDArray[np.float32]]:
     )
     inputs = example_inputs(spec, batch=1, seed=1)
     with torch.inference_mode():
-        encoded = network.context(embeddings)
+        encoded = network.context_encoder(embeddings)
         mask, *_ = network(*inputs.values())
     found = {"embeddings": embeddings, "encoded": encoded, **inputs, "mask": mask}
     return {name: tensor.numpy() for name, tensor in found.items()}

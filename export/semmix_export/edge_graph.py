@@ -47,7 +47,9 @@ class EdgeGraph(nn.Module):
         self.from_latent.weight = _fixed(weight.transpose(0, 1).reshape(-1, width))
         self.from_latent.bias = _fixed(bias.transpose(0, 1).flatten())
         self.head = _Head(network.head)
-        self.transformer_blocks = nn.ModuleList(_Highlighter(b) for b in network.highlighters)
+        self.transformer_blocks = nn.ModuleList(
+            _Highlighter(b) for b in network.transformer_blocks if isinstance(b, HighlighterBlock)
+        )
 
     def forward(
         self, spectrum: Tensor, tokens: Tensor, weights: Tensor, state: tuple[Tensor, ...]
@@ -195,9 +197,10 @@ class _Highlighter(nn.Module):
         read = (own.to_q.weight * scale, own.to_k.weight, own.to_v.weight)
         self.read = _fixed(torch.cat(read))
         self.ask = _fixed(cross.to_q.weight * scale)
+        self.tell = _fixed(torch.cat((cross.to_k.weight, cross.to_v.weight)))
 
     def forward(
-        self, h: Tensor, told: Tensor, token_bias: Tensor, cache: Tensor
+        self, h: Tensor, tokens: Tensor, token_bias: Tensor, cache: Tensor
     ) -> tuple[Tensor, Tensor]:
         block, (batch, frames, width) = self.block, h.shape
         # Rows without a batch: their products take the bias with them.
@@ -207,6 +210,7 @@ class _Highlighter(nn.Module):
         seen = torch.cat((cache, new.reshape(batch, frames, -1)), 1)
         h = h + _attended(block.self_attention, asked, seen, block.position_bias(frames))
         asked = functional.linear(block.norm2(h), self.ask)
+        told = functional.linear(tokens, self.tell)
         h = h + _attended(block.cross_attention, asked, told, token_bias)
         h = h + block.feed_forward(block.norm3(h))
         return h.reshape(batch, frames, width), seen[:, frames:]

@@ -28,10 +28,10 @@ class _Context(nn.Module):
 
     def __init__(self, network: EdgeSemMix) -> None:
         super().__init__()
-        self.network = network
+        self.encoder = network.context_encoder
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        return self.network.context(embeddings)
+        return self.encoder(embeddings)  # type: ignore[no-any-return]
 
 
 def example_inputs(spec: ModelSpec, batch: int, seed: int = 0) -> dict[str, Tensor]:

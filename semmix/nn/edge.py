@@ -117,7 +117,7 @@ class EdgeConfig:
             chunk=ChunkSpec(0, self.kept_frames, self.lookahead_frames),
             cue_types=tuple(c.value for c in CUE_TYPES),
             embedding_dim=self.embedding_dim,
-            token_dim=self.width * (1 + 2 * self.depth),
+            token_dim=self.width,
             max_segments=self.max_segments,
             max_gain_db=self.max_gain_db,
             programme_lufs=self.programme_lufs,
@@ -160,7 +160,7 @@ class Masking:
 class EdgeSemMix(nn.Module):
     """Mask network of the `edge` family.
 
-    `context` turns cue embeddings into tokens, once a segment; `forward` masks a chunk.
+    `context_encoder` turns cue embeddings into tokens, once a segment; `forward` masks a chunk.
     """
 
     def __init__(self, config: EdgeConfig) -> None:
@@ -217,29 +217,13 @@ class EdgeSemMix(nn.Module):
         """Zero state in the spec's order."""
         return tuple(torch.zeros(batch, *s.shape) for s in self.config.spec().state)
 
-    def context(self, embeddings: Tensor) -> Tensor:
-        """Context tokens `[N, K, D + depth * 2 D]` of cue embeddings `[N, K, E]`.
-
-        Beside each token stand its keys and values in the transformer's blocks: what is read of
-        cues is computed once a segment, and not in every chunk.
-        """
-        tokens = self.context_encoder(embeddings)
-        told = [block.told(tokens) for block in self.highlighters]
-        return torch.cat((tokens, *told), -1)
-
-    @property
-    def highlighters(self) -> list[HighlighterBlock]:
-        """The transformer's blocks, as what they are."""
-        return [b for b in self.transformer_blocks if isinstance(b, HighlighterBlock)]
-
     def balance(self, tokens: Tensor) -> Tensor:
         """Level of each source that the cues ask for, in nepers `[..., S]`.
 
         Args:
-            tokens: of `context`.
+            tokens: context tokens `[..., K, D]`.
         """
-        encoded = tokens[..., : self.config.width]
-        return self.balance_head(encoded.mean(-2))  # type: ignore[no-any-return]
+        return self.balance_head(tokens.mean(-2))  # type: ignore[no-any-return]
 
     def forward(
         self, spectrum: Tensor, tokens: Tensor, weights: Tensor, *state: Tensor
@@ -253,7 +237,7 @@ class EdgeSemMix(nn.Module):
 
         Args:
             spectrum: scaled magnitudes `[B, T, F]`, T a multiple of the stride.
-            tokens: of `context`, `[B, S, K, D + depth * 2 D]`.
+            tokens: `[B, S, K, D]`.
             weights: `[B, T, S]`.
             state: tensors in the order of the spec.
         """
@@ -323,12 +307,10 @@ class EdgeSemMix(nn.Module):
         share = weights.reshape(batch, steps, stride, -1).mean(2)
         of_shots = torch.log(share.clamp(min=_NO_SHARE))
         token_bias = of_shots.repeat_interleave(tokens.shape[2], 2).unsqueeze(1)
-        width = self.config.width
-        flat = tokens.reshape(batch, -1, tokens.shape[3])
-        told = torch.split(flat[..., width:], 2 * width, 2)
+        flat_tokens = tokens.reshape(batch, -1, tokens.shape[3])
         following = []
-        for layer, said, cache in zip(blocks, told, caches, strict=True):
-            h, next_cache = layer(h, said, token_bias, cache)
+        for layer, cache in zip(blocks, caches, strict=True):
+            h, next_cache = layer(h, flat_tokens, token_bias, cache)
             following.append(next_cache)
         h = self.latent_norm(h)
         wanted = (share.unsqueeze(-1) * self.balance(tokens).unsqueeze(1)).sum(2)

@@ -53,7 +53,7 @@ class TorchEngine:
     @torch.inference_mode()
     def encode_context(self, embeddings: Float32) -> Float32:
         """Context tokens `[N, K, D]` of embeddings `[N, K, E]`."""
-        return as_array(self.network.context(torch.from_numpy(embeddings)))
+        return as_array(self.network.context_encoder(torch.from_numpy(embeddings)))
 
     def initial_state(self, batch: int = 1) -> State:
         """Zero state for `batch` streams."""

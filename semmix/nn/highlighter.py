@@ -43,19 +43,14 @@ class HighlighterBlock(nn.Module):
         bias = self.relative_bias[:, distance.clamp(0, self.window)]
         return torch.where(inside, bias, torch.full_like(bias, -1e4))  # finite in FP16 too
 
-    def told(self, tokens: Tensor) -> Tensor:
-        """Keys of encoded cues `[..., D]`, and values beside them, `[..., 2 D]`."""
-        cross = self.cross_attention
-        return torch.cat((cross.to_k(tokens), cross.to_v(tokens)), -1)
-
     def forward(
-        self, h: Tensor, told: Tensor, token_bias: Tensor, cache: Tensor
+        self, h: Tensor, tokens: Tensor, token_bias: Tensor, cache: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Run one chunk.
 
         Args:
             h: latent frames `[B, T, D]`.
-            told: keys of the context tokens, and values beside them `[B, S * K, 2 D]`.
+            tokens: context tokens `[B, S * K, D]`.
             token_bias: log share of each token in each latent frame `[B, 1, T, S * K]`.
             cache: past keys, and values beside them `[B, window, 2 D]`, zeros at the start.
 
@@ -69,7 +64,6 @@ class HighlighterBlock(nn.Module):
         h = h + own.attend(own.to_q(x), keys, values, self.position_bias(h.shape[1]))
         x = self.norm2(h)
         cross = self.cross_attention
-        keys, values = told.chunk(2, 2)
-        h = h + cross.attend(cross.to_q(x), keys, values, token_bias)
+        h = h + cross.attend(cross.to_q(x), cross.to_k(tokens), cross.to_v(tokens), token_bias)
         h = h + self.feed_forward(self.norm3(h))
         return h, seen[:, h.shape[1] :]

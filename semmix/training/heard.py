@@ -35,7 +35,7 @@ def heard(network: EdgeSemMix, mixture: Tensor, embeddings: Tensor, weights: Ten
     spectrum[:, :frames] = mixture
     # Weights belong to the frames that leave; those of the ends hold beyond them.
     place = (torch.arange(total) - lookahead).clamp(0, frames - 1)
-    tokens = network.context(embeddings.flatten(0, 1))
+    tokens = network.context_encoder(embeddings.flatten(0, 1))
     tokens = tokens.reshape(size, -1, *tokens.shape[1:])
     found = network.masking(spectrum, tokens, weights[:, place], *network.initial_state(size))
     kept = slice(lookahead, lookahead + frames)

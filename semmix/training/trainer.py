@@ -331,7 +331,7 @@ def _saved_settings(saved: Checkpoint, path: Path) -> TrainSettings:
 def batch_loss(network: EdgeSemMix, batch: Batch, parts_weight: float) -> Tensor:
     """Loss of what a network finds in a batch, and of how it reads the cues of further scenes."""
     found = heard(network, batch.mixture, batch.embeddings, batch.weights)
-    balance = network.balance(network.context(batch.policy_embeddings))
+    balance = network.balance(network.context_encoder(batch.policy_embeddings))
     parts = (
         share_loss(found.shares, batch.mixture, batch.stems)
         + gain_loss(found.gains, batch.gains, batch.active)

@@ -68,7 +68,7 @@ def test_a_block_equals_a_plain_loop_over_frames(block: HighlighterBlock) -> Non
         query = cross.to_q(block.norm2(x))
         x = x + plain_heads(cross, query, cross.to_k(tokens[0]), cross.to_v(tokens[0]), bias)
         expected.append(x + block.feed_forward(block.norm3(x)))
-    ours, cache = block(h, block.told(tokens), token_bias, empty())
+    ours, cache = block(h, tokens, token_bias, empty())
     torch.testing.assert_close(
         ours[0], torch.stack(expected), rtol=0.0, atol=tolerances.LAYER_FLOAT32
     )
@@ -79,8 +79,7 @@ def test_a_block_equals_a_plain_loop_over_frames(block: HighlighterBlock) -> Non
 def test_a_frame_sees_itself_and_exactly_the_window_before_it(block: HighlighterBlock) -> None:
     frames = 14
     h = noise(1, frames, WIDTH).requires_grad_()
-    tokens, token_bias = cues(frames)
-    output, _ = block(h, block.told(tokens), token_bias, empty())
+    output, _ = block(h, *cues(frames), empty())
     for t in range(frames):
         (gradient,) = torch.autograd.grad(output[0, t].sum(), h, retain_graph=True)
         seen = torch.nonzero(gradient[0].abs().amax(1)).flatten().tolist()
@@ -108,11 +107,11 @@ def test_the_position_bias_is_learned_by_distance(block: HighlighterBlock) -> No
 def test_chunks_with_a_cache_equal_the_whole(block: HighlighterBlock, chunks: list[int]) -> None:
     h = noise(2, 12, WIDTH)
     tokens, token_bias = cues(12, batch=2)
-    whole, last = block(h, block.told(tokens), token_bias, empty(2))
+    whole, last = block(h, tokens, token_bias, empty(2))
     cache, parts, start = empty(2), [], 0
     for size in chunks:
         part = slice(start, start + size)
-        output, cache = block(h[:, part], block.told(tokens), token_bias[:, :, part], cache)
+        output, cache = block(h[:, part], tokens, token_bias[:, :, part], cache)
         parts.append(output)
         start += size
     torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=0.0, atol=tolerances.STREAM_FLOAT32)

@@ -67,7 +67,7 @@ def test_masks_and_state_are_those_of_the_network(network: EdgeSemMix, bundle: B
 def test_context_tokens_are_those_of_the_network(network: EdgeSemMix, bundle: Bundle) -> None:
     embeddings = np.random.default_rng(1).standard_normal((5, 6, 384)).astype(np.float32)
     with torch.no_grad():
-        expected = network.context(torch.from_numpy(embeddings)).numpy()
+        expected = network.context_encoder(torch.from_numpy(embeddings)).numpy()
     tokens = open_engine(bundle, "torch").encode_context(embeddings)
     np.testing.assert_allclose(tokens, expected, atol=tolerances.LAYER_FLOAT32)
 

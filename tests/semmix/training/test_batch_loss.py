@@ -59,7 +59,7 @@ class Knowing:
         assert batch == SIZE
         return ()
 
-    def context(self, embeddings: Tensor) -> Tensor:
+    def context_encoder(self, embeddings: Tensor) -> Tensor:
         assert embeddings.ndim == 3
         return embeddings
 
