@@ -31,8 +31,15 @@ FILES = {
         "usr/share/hyperrogue/sounds/speak-prince.ogg",
     ),
     "endless-sky-data": (f"{GAMES}/endless-sky/sounds/ambient/hum.wav",),
+    "fretsonfire-songs-sectoid": tuple(f"usr/share/songs/{n}/song.ogg" for n in ("one", "two")),
 }
-"""What is in each package; the 0 A.D. package keeps its sounds in a zip."""
+"""What is in each package, nothing in the others; some keep their sounds in archives."""
+ARCHIVED = {
+    "0ad-data": ("public.zip", ("audio/music/Sunrise.ogg", "audio/ambient/weather/rain.ogg")),
+    "ufoai-music": ("base/0music.pk3", ("music/Crystan-Credits.ogg", "music/PsymongN1.ogg")),
+}
+PROMPTS = "asterisk-core-sounds-en-g722"
+G722_BYTES_A_SECOND = 8_000
 
 pytestmark = pytest.mark.skipif(
     shutil.which("dpkg-deb") is None, reason="dpkg-deb, of Debian, is not installed"
@@ -49,27 +56,32 @@ def sound(path: Path, seconds: float = 0.5) -> None:
 def packages(tmp_path: Path) -> Path:
     folder = tmp_path / "packages"
     folder.mkdir()
-    for name, files in FILES.items():
+    listed = subprocess.run([sys.executable, SCRIPT, "--list"], capture_output=True, text=True)
+    assert {*FILES, *ARCHIVED, PROMPTS} <= set(listed.stdout.split())
+    for name in listed.stdout.split():
         root = tmp_path / name
         (root / "DEBIAN").mkdir(parents=True)
         (root / "DEBIAN" / "control").write_text(
             f"Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: A <a@b.c>\n"
             "Description: for a test\n"
         )
-        for file in files:
+        for number, file in enumerate(FILES.get(name, ())):
             if file.endswith(".txt"):
                 (root / file).parent.mkdir(parents=True)
                 (root / file).write_text("no sound")
             else:
-                sound(root / file)
-        if name == "0ad-data":
-            for inside in ("audio/music/Sunrise.ogg", "audio/ambient/weather/rain.ogg", "x.ogg"):
-                sound(tmp_path / inside)
-            sound(tmp_path / "audio/music/blip.ogg", seconds=0.01)
-            with zipfile.ZipFile(root / "public.zip", "w") as archive:
-                for path in sorted((tmp_path / "audio").rglob("*.ogg")):
-                    archive.write(path, path.relative_to(tmp_path))
-                archive.write(tmp_path / "x.ogg", "art/x.ogg")
+                sound(root / file, seconds=0.5 + 0.1 * number)
+        if name in ARCHIVED:
+            where, files = ARCHIVED[name]
+            (root / where).parent.mkdir(parents=True, exist_ok=True)
+            with zipfile.ZipFile(root / where, "w") as archive:
+                for inside in (*files, "audio/music/blip.ogg", "art/x.ogg"):
+                    sound(tmp_path / inside, seconds=0.01 if "blip" in inside else 0.5)
+                    archive.write(tmp_path / inside, inside)
+        if name == PROMPTS:
+            for prompt, seconds in (("welcome", 5), ("yes", 1), ("silence", 0)):
+                noise = np.random.default_rng(1).bytes(seconds * G722_BYTES_A_SECOND)
+                (root / f"{prompt}.g722").write_bytes(noise)
         subprocess.run(
             ["dpkg-deb", "--build", root, folder / f"{name}_1_all.deb"],
             check=True,
@@ -83,7 +95,7 @@ def gather(packages: Path, out: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
-def test_free_music_and_effects_are_gathered_with_their_origin(packages, tmp_path: Path) -> None:
+def test_what_is_free_is_gathered_with_its_origin(packages, tmp_path: Path) -> None:
     out = tmp_path / "stems"
     done = gather(packages, out)
     assert done.returncode == 0, done.stderr
@@ -101,6 +113,10 @@ def test_free_music_and_effects_are_gathered_with_their_origin(packages, tmp_pat
         "music/hyperrogue-music/hr3-caves.ogg",
         "effects/hyperrogue-music/storm.ogg",
         "effects/endless-sky-data/hum.wav",
+        "music/fretsonfire-songs-sectoid/song.ogg",
+        "music/fretsonfire-songs-sectoid/two-song.ogg",
+        "music/ufoai-music/Crystan-Credits.ogg",
+        f"speech/{PROMPTS}/welcome.flac",
     }
     assert {str(p.relative_to(out)) for p in out.rglob("*.*")} == {*rows, "catalog.csv"}
     rain = rows["effects/0ad-data/rain.ogg"]
@@ -112,6 +128,9 @@ def test_free_music_and_effects_are_gathered_with_their_origin(packages, tmp_pat
     copied = out / "music/singularity-music/Theme.ogg"
     original = tmp_path / "singularity-music" / GAMES / "singularity/music/Theme.ogg"
     assert copied.read_bytes() == original.read_bytes()
+    prompt = soundfile.info(out / f"speech/{PROMPTS}/welcome.flac")
+    assert (prompt.samplerate, prompt.duration) == (16_000, 5.0)
+    assert f"{PROMPTS}: silence.g722 is left out: it is empty" in done.stderr
 
 
 def test_nothing_is_gathered_over_a_folder_or_without_a_package(packages, tmp_path: Path) -> None:
