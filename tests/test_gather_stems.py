@@ -31,7 +31,9 @@ FILES = {
         "usr/share/hyperrogue/sounds/speak-prince.ogg",
     ),
     "endless-sky-data": (f"{GAMES}/endless-sky/sounds/ambient/hum.wav",),
-    "fretsonfire-songs-sectoid": tuple(f"usr/share/songs/{n}/song.ogg" for n in ("one", "two")),
+    "fretsonfire-songs-sectoid": tuple(
+        f"usr/share/{folder}/song.ogg" for folder in ("songs/one", "songs/two", "tunes/two")
+    ),
 }
 """What is in each package, nothing in the others; some keep their sounds in archives."""
 ARCHIVED = {
@@ -115,6 +117,7 @@ def test_what_is_free_is_gathered_with_its_origin(packages, tmp_path: Path) -> N
         "effects/endless-sky-data/hum.wav",
         "music/fretsonfire-songs-sectoid/song.ogg",
         "music/fretsonfire-songs-sectoid/two-song.ogg",
+        "music/fretsonfire-songs-sectoid/tunes-two-song.ogg",
         "music/ufoai-music/Crystan-Credits.ogg",
         f"speech/{PROMPTS}/welcome.flac",
     }

@@ -127,8 +127,8 @@ class Piece:
             if rests[bar // 4]:
                 continue
             for start, length, note, accent in part(role, bar, style):
-                begin = max(0.0, (bar * self.beats + start) * TICKS)
-                begin = max(0.0, begin + rng.normal(0.0, self.loose_ticks))
+                loose = rng.normal(0.0, self.loose_ticks)
+                begin = max(0.0, (bar * self.beats + start) * TICKS + loose)
                 velocity = int(np.clip(loudness * accent + rng.normal(0, 6), 20, 127))
                 on = mido.Message("note_on", channel=channel, note=note, velocity=velocity)
                 events.append((begin, on))
@@ -257,7 +257,7 @@ def main() -> None:
     if folder.exists():
         sys.exit(f"{folder} exists; remove it or name another folder")
     folder.mkdir(parents=True)
-    rows = []
+    seconds = 0.0
     for number in range(args.pieces):
         font = args.soundfont[number % len(args.soundfont)]
         target = folder / f"{number:04d}.flac"
@@ -266,26 +266,34 @@ def main() -> None:
             play(Piece(number, args.seconds).midi(), font, wav, reverberant=number % 3 > 0)
             sound, rate_hz = soundfile.read(wav, dtype="float32", always_2d=True)
         soundfile.write(target, sound.mean(axis=1), rate_hz)
-        rows.append(
-            {
-                "path": target.relative_to(args.out).as_posix(),
-                "stem": "music",
-                "category": "composed",
-                "source_package": f"composed for {font.stem}",
-                "licence": "MIT",
-                "seconds": f"{len(sound) / rate_hz:.2f}",
-                "original_name": target.name,
-            }
-        )
+        seconds += len(sound) / rate_hz
+        row = {
+            "path": target.relative_to(args.out).as_posix(),
+            "stem": "music",
+            "category": "composed",
+            "source_package": f"composed for {font.stem}",
+            "licence": "MIT",
+            "seconds": f"{len(sound) / rate_hz:.2f}",
+            "original_name": target.name,
+        }
+        # At once: of a run that is stopped, each piece that is there is known.
+        _note(args.out / "catalog.csv", row)
         print(f"\r{number + 1}/{args.pieces}", end="", file=sys.stderr, flush=True)
-    catalog = args.out / "catalog.csv"
+    print(f"\n{args.pieces} pieces, {seconds / 60:.0f} minutes")
+
+
+def _note(catalog: Path, row: dict[str, str]) -> None:
+    """Add a row to a catalogue, in the columns that it has."""
+    columns = list(row)
     known = catalog.exists()
+    if known:
+        with catalog.open(newline="", encoding="utf-8") as handle:
+            columns = next(csv.reader(handle), columns)
     with catalog.open("a", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, list(rows[0]))
+        writer = csv.DictWriter(handle, columns, extrasaction="ignore")
         if not known:
             writer.writeheader()
-        writer.writerows(rows)
-    print(f"\n{args.pieces} pieces, {sum(float(r['seconds']) for r in rows) / 60:.0f} minutes")
+        writer.writerow(row)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Gather freely licensed music and effects from Debian packages into a stem folder for training.
+"""Gather freely licensed sounds from Debian packages into a stem folder for training.
 
     apt-get download $(python tools/gather_stems.py --list)
     python tools/gather_stems.py --packages . --out stems
@@ -90,12 +90,7 @@ RULES: tuple[Rule, ...] = (
         "public domain or CC-BY-SA-3.0",
         ("fail*", "alarm*"),
     ),
-    Rule(
-        "ufoai-music",
-        ("music/David*", "music/azrael1*", "music/karlmacklin*"),
-        "music",
-        "CC-BY-3.0",
-    ),
+    Rule("ufoai-music", ("music/David*", "music/azrael1*", "music/karlm*"), "music", "CC-BY-3.0"),
     Rule(
         "ufoai-music",
         ("music/Crystan*", "music/Marine*", "music/TheThings*", "music/returnjourney*"),
@@ -103,10 +98,7 @@ RULES: tuple[Rule, ...] = (
         "CC-BY-SA-3.0",
     ),
     Rule(
-        "ufoai-music",
-        ("music/alBasrahM*", "music/greecei*", "music/turinItalyM*"),
-        "music",
-        "public domain",
+        "ufoai-music", ("music/alB*", "music/greecei*", "music/turin*"), "music", "public domain"
     ),
     Rule("openclonk-data", ("*/Music.ocg/*",), "music", "CC-BY-3.0 or CC0-1.0"),
     Rule("redeclipse-data", ("*/sounds/music/track_*",), "music", "CC-BY-SA-3.0"),
@@ -231,10 +223,12 @@ def _keep(rule: Rule, origin: str, path: Path, out: Path) -> dict[str, str] | No
     if not shortest_s <= seconds <= LONGEST_S:
         return None
     target = out / rule.stem / rule.package / path.name
-    if target.exists():
-        if filecmp.cmp(path, target, shallow=False):  # as of factions that share their sounds
+    folders = list(PurePosixPath(origin).parts[:-1])
+    while target.exists():
+        # The same sound again, as of factions that share theirs, or another of that name.
+        if filecmp.cmp(path, target, shallow=False) or not folders:
             return None
-        target = target.with_name(f"{PurePosixPath(origin).parent.name}-{path.name}")
+        target = target.with_name(f"{folders.pop()}-{target.name}")
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, target)
     return {
