@@ -97,9 +97,7 @@ RULES: tuple[Rule, ...] = (
         "music",
         "CC-BY-SA-3.0",
     ),
-    Rule(
-        "ufoai-music", ("music/alB*", "music/greecei*", "music/turin*"), "music", "public domain"
-    ),
+    Rule("ufoai-music", ("music/alB*", "music/greecei*", "music/turin*"), "music", "public domain"),
     Rule("openclonk-data", ("*/Music.ocg/*",), "music", "CC-BY-3.0 or CC0-1.0"),
     Rule("redeclipse-data", ("*/sounds/music/track_*",), "music", "CC-BY-SA-3.0"),
     Rule("redeclipse-data", ("*/maps/tonatiuh.ogg",), "music", "CC0-1.0"),
