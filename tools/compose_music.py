@@ -239,8 +239,54 @@ def play(piece: mido.MidiFile, soundfont: Path, wav: Path, reverberant: bool) ->
         score = Path(folder) / "piece.mid"
         piece.save(score)
         words = ["fluidsynth", "-n", "-i", "-q", "-r", str(RATE_HZ), "-g", "0.4"]
-        words += ["-R", str(int(reverberant)), "-F", str(wav), str(soundfont), str(score)]
+        words += ["-o", "synth.dynamic-sample-loading=1", "-R", str(int(reverberant))]
+        words += ["-F", str(wav), str(soundfont), str(score)]
         subprocess.run(words, check=True, capture_output=True)
+
+
+def add(
+    piece: mido.MidiFile,
+    soundfont: Path,
+    out: Path,
+    target: Path,
+    source: str,
+    licence: str,
+    reverberant: bool,
+) -> float:
+    """Play a piece into a FLAC file of one channel in a stem folder, and note it there.
+
+    Args:
+        piece: the score.
+        soundfont: instruments that play it.
+        out: the stem folder, with or without a `catalog.csv`.
+        target: the file to write, somewhere in `out`.
+        source: where the piece comes from.
+        licence: of the score and the instruments.
+        reverberant: whether the synthesiser adds a room.
+
+    Returns:
+        Its length, s.
+
+    Raises:
+        subprocess.CalledProcessError: FluidSynth fails.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        wav = Path(scratch) / "piece.wav"
+        play(piece, soundfont, wav, reverberant)
+        sound, rate_hz = soundfile.read(wav, dtype="float32", always_2d=True)
+    soundfile.write(target, sound.mean(axis=1), rate_hz)
+    row = {
+        "path": target.relative_to(out).as_posix(),
+        "stem": "music",
+        "category": "composed",
+        "source_package": source,
+        "licence": licence,
+        "seconds": f"{len(sound) / rate_hz:.2f}",
+        "original_name": target.name,
+    }
+    # At once: of a run that is stopped, each piece that is there is known.
+    _note(out / "catalog.csv", row)
+    return len(sound) / rate_hz
 
 
 def main() -> None:
@@ -260,24 +306,10 @@ def main() -> None:
     seconds = 0.0
     for number in range(args.pieces):
         font = args.soundfont[number % len(args.soundfont)]
+        source = f"composed for {font.stem}"
+        piece = Piece(number, args.seconds).midi()
         target = folder / f"{number:04d}.flac"
-        with tempfile.TemporaryDirectory() as scratch:
-            wav = Path(scratch) / "piece.wav"
-            play(Piece(number, args.seconds).midi(), font, wav, reverberant=number % 3 > 0)
-            sound, rate_hz = soundfile.read(wav, dtype="float32", always_2d=True)
-        soundfile.write(target, sound.mean(axis=1), rate_hz)
-        seconds += len(sound) / rate_hz
-        row = {
-            "path": target.relative_to(args.out).as_posix(),
-            "stem": "music",
-            "category": "composed",
-            "source_package": f"composed for {font.stem}",
-            "licence": "MIT",
-            "seconds": f"{len(sound) / rate_hz:.2f}",
-            "original_name": target.name,
-        }
-        # At once: of a run that is stopped, each piece that is there is known.
-        _note(args.out / "catalog.csv", row)
+        seconds += add(piece, font, args.out, target, source, "MIT", reverberant=number % 3 > 0)
         print(f"\r{number + 1}/{args.pieces}", end="", file=sys.stderr, flush=True)
     print(f"\n{args.pieces} pieces, {seconds / 60:.0f} minutes")
 

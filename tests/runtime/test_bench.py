@@ -18,7 +18,7 @@ from semmix_rt.bench.deepfilternet_peer import DeepFilterNetPeer
 from semmix_rt.bench.measure import interleaved
 from semmix_rt.bench.plot import draw_png
 from semmix_rt.bench.result import CaseResult, Latency
-from semmix_rt.bench.run import TRANSFORM, _results
+from semmix_rt.bench.run import TRANSFORMS, _results
 from semmix_rt.bench.runners import StreamRunner, TransformRunner
 from semmix_rt.bench.sound import seeded_sound
 from semmix_rt.cli.root import main
@@ -202,9 +202,16 @@ def test_all_engines_hear_the_same_and_agree(measured: BenchResult) -> None:
         assert case.graph_bytes > 1_000_000
         assert case.install_mb is not None
         assert case.install_mb > 10.0
-    assert {e.name for e in measured.extras} == {TRANSFORM}
-    assert measured.transform_share is not None
-    assert 0.0 < measured.transform_share < 1.0
+    assert {e.name for e in measured.extras} == set(TRANSFORMS)
+
+
+def test_the_share_of_the_transforms_follows_from_the_medians(measured: BenchResult) -> None:
+    fastest_s = min(statistics.median(c.latency.walls_s) for c in measured.cases)
+    assert set(measured.transform_shares) == set(TRANSFORMS)
+    for extra in measured.extras:
+        pair_s = statistics.median(extra.latency.walls_s)
+        share = measured.transform_shares[extra.name]
+        assert share == pytest.approx(pair_s / (pair_s + fastest_s), abs=2e-3)
 
 
 def test_ratios_and_factors_follow_from_the_medians(measured: BenchResult) -> None:
@@ -271,7 +278,7 @@ def test_the_command_prints_a_table_and_writes_files(
     table = capsys.readouterr().out
     assert "ort fp32" in table
     assert "ort-bound fp32" in table
-    assert TRANSFORM in table
+    assert all(name in table for name in TRANSFORMS)
     assert "real" in table
     assert json.loads(json_path.read_text())["repeats"] == 2
     assert plot_path.read_bytes().startswith(b"\x89PNG")

@@ -11,7 +11,7 @@ import numpy as np
 from semmix_rt.bench.cases import Case
 
 SCHEMA = "semmix-rt-bench"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,9 @@ class BenchResult:
         cases: in the order of the table.
         extras: transforms and peers.
         skipped: what could not run here.
-        transform_share: time of the STFT pair of a stereo stream in the whole, at the first chunk
-            length with the fastest engine; None for models that hear windows.
+        transform_shares: time of the STFT pair, magnitudes and mask included, in that of a whole
+            mono or stereo stream, at the first chunk length with the fastest engine; nothing for
+            models that hear windows.
     """
 
     model: str
@@ -114,7 +115,7 @@ class BenchResult:
     cases: tuple[CaseResult, ...]
     extras: tuple[Extra, ...]
     skipped: tuple[Skipped, ...]
-    transform_share: float | None
+    transform_shares: dict[str, float]
 
     def to_json(self) -> str:
         """Indented JSON, every single wall time included."""
@@ -125,7 +126,7 @@ class BenchResult:
             "machine": self.machine,
             "repeats": self.repeats,
             "warm_up": self.warm_up,
-            "transform_share": self.transform_share,
+            "transform_shares": self.transform_shares,
             "cases": [
                 {**asdict(c.case), **_without_case(c), "latency": c.latency.to_dict()}
                 for c in self.cases

@@ -35,7 +35,8 @@ Float32 = NDArray[np.float32]
 
 RECHUNK_GROUP = "semmix_rt.rechunk"
 PEER_GROUP = "semmix_rt.bench_peers"
-TRANSFORM = "STFT pair, stereo"
+TRANSFORMS = {"STFT pair, mono": 1, "STFT pair, stereo": 2}
+"""Channels of the streams whose transforms are timed; the network hears one for all of them."""
 _REFERENCE = "torch"
 _SOUND_S = 30.0
 _SAME_LENGTH_S = 0.005
@@ -103,7 +104,8 @@ def bench(
         runners: dict[str, Runner] = {case.label: runner for case, _, runner, _ in opened}
         extras: dict[str, Runner] = {}
         if bundle.window_spec is None:
-            extras[TRANSFORM] = TransformRunner(bundles[0].spec, sound, channels=2)
+            spec = bundles[0].spec
+            extras |= {name: TransformRunner(spec, sound, n) for name, n in TRANSFORMS.items()}
         extras |= {name: _open_peer(name, sound, rate_hz, threads) for name in peers}
         walls_s, outputs = interleaved(
             runners | extras,
@@ -125,7 +127,7 @@ def bench(
         cases=tuple(results),
         extras=found,
         skipped=tuple(skipped),
-        transform_share=_transform_share(results, found),
+        transform_shares=_transform_shares(results, found),
     )
 
 
@@ -242,14 +244,12 @@ def _with_memory(
     return found
 
 
-def _transform_share(results: Sequence[CaseResult], extras: Sequence[Extra]) -> float | None:
-    """Time of the transforms in the time of a stereo stream, with the fastest engine."""
-    transform = next((e for e in extras if e.name == TRANSFORM), None)
-    if transform is None:
-        return None
-    same_length = [r for r in results if abs(r.case.chunk_s - transform.step_s) < 1e-6]
-    network_rtf = min((r.rtf for r in same_length), default=None)
-    if network_rtf is None:
-        return None
-    share: float = transform.rtf / (transform.rtf + network_rtf)
-    return round(share, 4)
+def _transform_shares(results: Sequence[CaseResult], extras: Sequence[Extra]) -> dict[str, float]:
+    """Time of the transforms in the time of a whole stream, with the fastest engine."""
+    shares = {}
+    for extra in extras:
+        same_length = [r for r in results if abs(r.case.chunk_s - extra.step_s) < 1e-6]
+        if extra.name in TRANSFORMS and same_length:
+            network_rtf = min(r.rtf for r in same_length)
+            shares[extra.name] = round(extra.rtf / (extra.rtf + network_rtf), 4)
+    return shares

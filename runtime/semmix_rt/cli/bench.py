@@ -181,9 +181,11 @@ def _table(result: BenchResult) -> Iterator[str]:
                 f"{1.0 / extra.rtf:.1f}",
             )
         )
-    if result.transform_share is not None:
-        share = 100.0 * result.transform_share
-        yield f"the STFT pair takes {share:.1f} % of a stereo stream with the fastest engine"
+    if result.transform_shares:
+        shares = ", ".join(
+            f"{name} {100.0 * x:.1f} %" for name, x in result.transform_shares.items()
+        )
+        yield f"of a whole stream with the fastest engine: {shares}"
     for skip in result.skipped:
         yield f"not timed: {skip.case.engine} {skip.case.precision}: {skip.why}"
 
