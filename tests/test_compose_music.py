@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import importlib.util
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import mido
-import numpy as np
 import pytest
-import soundfile
+from support_tools import SOUNDFONT, TOOLS, catalogued_sounds, load_tool, needs_synthesiser
 
-SCRIPT = Path(__file__).resolve().parent.parent / "tools" / "compose_music.py"
-SOUNDFONT = os.environ.get("SEMMIX_SOUNDFONT", "")
+SCRIPT = TOOLS / "compose_music.py"
 
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("compose_music", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("compose_music")
 
 
 def sounding(file: mido.MidiFile) -> dict[int, list[int]]:
@@ -77,16 +65,9 @@ def test_a_missing_sound_font_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "stems").exists()
 
 
-@pytest.mark.skipif(shutil.which("fluidsynth") is None, reason="fluidsynth is not installed")
-@pytest.mark.skipif(not SOUNDFONT, reason="SEMMIX_SOUNDFONT names no General MIDI sound font")
+@needs_synthesiser
 def test_pieces_are_played_into_a_stem_folder(tmp_path: Path) -> None:
     words = [sys.executable, SCRIPT, "--out", tmp_path, "--soundfont", SOUNDFONT]
     subprocess.run([*words, "--pieces", "2", "--seconds", "6"], check=True, capture_output=True)
-    with (tmp_path / "catalog.csv").open(newline="") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = catalogued_sounds(tmp_path)
     assert [row["path"] for row in rows] == [f"music/composed/000{i}.flac" for i in range(2)]
-    for row in rows:
-        sound, rate_hz = soundfile.read(tmp_path / row["path"])
-        assert rate_hz == 48_000
-        assert len(sound) / rate_hz == pytest.approx(float(row["seconds"]), abs=0.01)
-        assert np.abs(sound).max() > 0.01

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import importlib.util
 import io
-import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -16,26 +12,15 @@ from types import ModuleType
 import mido
 import numpy as np
 import pytest
-import soundfile
+from support_tools import SOUNDFONT, TOOLS, catalogued_sounds, load_tool, needs_synthesiser
 
-SCRIPT = Path(__file__).resolve().parent.parent / "tools" / "play_scores.py"
-SOUNDFONT = os.environ.get("SEMMIX_SOUNDFONT", "")
+SCRIPT = TOOLS / "play_scores.py"
 DRUMS = 9
 
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("play_scores", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    sys.path.insert(0, str(SCRIPT.parent))
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(SCRIPT.parent))
-    return module
+    return load_tool("play_scores")
 
 
 def score(*programs: int) -> bytes:
@@ -134,20 +119,14 @@ def test_wrong_files_are_refused_before_anything_is_made(tmp_path: Path) -> None
     assert not (tmp_path / "stems").exists()
 
 
-@pytest.mark.skipif(shutil.which("fluidsynth") is None, reason="fluidsynth is not installed")
-@pytest.mark.skipif(not SOUNDFONT, reason="SEMMIX_SOUNDFONT names no General MIDI sound font")
+@needs_synthesiser
 def test_scores_are_played_once_each_into_a_stem_folder(tmp_path: Path) -> None:
     (tmp_path / "a.wad").write_bytes(wad(("D_A", score(0)), ("D_B", score(40)), ("D_C", score(0))))
     out = tmp_path / "stems"
     words = (tmp_path / "a.wad", "--out", out, "--licence", "CC0-1.0", "--soundfont", SOUNDFONT)
     assert run(*words).returncode == 0
-    with (out / "catalog.csv").open(newline="") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = catalogued_sounds(out)
     assert [row["path"] for row in rows] == [
         f"music/scores/{place:03d}-{number}.flac" for place in range(2) for number in range(2)
     ]
-    for row in rows:
-        assert row["licence"] == "CC0-1.0 and MIT"
-        sound, rate_hz = soundfile.read(out / row["path"])
-        assert len(sound) / rate_hz == pytest.approx(float(row["seconds"]), abs=0.01)
-        assert np.abs(sound).max() > 0.005
+    assert {row["licence"] for row in rows} == {"CC0-1.0 and MIT"}

@@ -43,8 +43,9 @@ class OrtEngine:
     """Both networks of a bundle as ONNX Runtime sessions.
 
     On CPUs a stream runs in one thread, and threads share the streams of a batch: operators of a
-    chunk are over in microseconds, and what one core wrote is slow to read from another, so that
-    a second thread inside a graph cost more than it brought wherever it was measured.
+    chunk are over in microseconds, and what one core wrote is slow to read from another. A second
+    thread inside a graph cost more than it brought on three machines of four; on the fourth it
+    took a third off a chunk, and nothing off a whole remix, whose other work needs that core.
 
     Attributes:
         name: engine name, as `open_engine` knows it.
