@@ -214,8 +214,9 @@ class EdgeSemMix(nn.Module):
             self.metered_gain = MeteredGain(meter)
 
     def initial_state(self, batch: int = 1) -> tuple[Tensor, ...]:
-        """Zero state in the spec's order."""
-        return tuple(torch.zeros(batch, *s.shape) for s in self.config.spec().state)
+        """Zero state in the spec's order, where the weights are."""
+        device = self.balance_head.weight.device
+        return tuple(torch.zeros(batch, *s.shape, device=device) for s in self.config.spec().state)
 
     def balance(self, tokens: Tensor) -> Tensor:
         """Level of each source that the cues ask for, in nepers `[..., S]`.

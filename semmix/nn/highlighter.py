@@ -37,8 +37,8 @@ class HighlighterBlock(nn.Module):
 
         Query `i` stands at column `window + i` and sees the distances 0 to `window`.
         """
-        query = torch.arange(frames).unsqueeze(1) + self.window
-        distance = query - torch.arange(self.window + frames).unsqueeze(0)
+        place = torch.arange(self.window + frames, device=self.relative_bias.device)
+        distance = place[self.window :].unsqueeze(1) - place.unsqueeze(0)
         inside = (distance >= 0) & (distance <= self.window)
         bias = self.relative_bias[:, distance.clamp(0, self.window)]
         return torch.where(inside, bias, torch.full_like(bias, -1e4))  # finite in FP16 too

@@ -107,9 +107,9 @@ class LevelMeter(nn.Module):
     def _leaky(self, now: Tensor, past: Tensor) -> Tensor:
         """Sums after each step `[B, T, V]`: a matrix product, where a loop would be slow."""
         rate = self.step_s / self.memory_s
-        step = torch.arange(now.shape[1], dtype=torch.float32)
+        step = torch.arange(now.shape[1], dtype=torch.float32, device=now.device)
         age = step.unsqueeze(1) - step.unsqueeze(0)
-        decay = torch.where(age >= 0.0, torch.exp(-rate * age.clamp(min=0.0)), torch.zeros(()))
+        decay = torch.where(age >= 0.0, torch.exp(-rate * age.clamp(min=0.0)), 0.0)
         fade = torch.exp(-rate * (step + 1.0)).unsqueeze(1)
         return decay @ now + fade * past.unsqueeze(1)
 

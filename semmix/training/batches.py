@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
@@ -55,6 +55,10 @@ class Batch:
     active: Tensor
     policy_embeddings: Tensor
     policy_balance: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same tensors on another device."""
+        return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 def magnitudes(x: NDArray[np.float32], spec: StftSpec) -> NDArray[np.float32]:

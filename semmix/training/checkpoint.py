@@ -54,7 +54,7 @@ class Checkpoint:
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write atomically: an interrupted save leaves the previous file."""
     tensors = {
-        f"{group}/{name}": tensor.detach().contiguous().clone()
+        f"{group}/{name}": tensor.detach().cpu().contiguous().clone()
         for group in ("model", "average", "optimizer")
         for name, tensor in getattr(checkpoint, group).items()
     }
@@ -156,4 +156,6 @@ def restore_optimizers(
     for key, value in tensors.items():
         name, _, moment = key.rpartition(".")
         parameter = parameters[name]
-        keeper[parameter].state[parameter][moment] = value.clone()
+        # Counters are single numbers, which PyTorch keeps on the CPU.
+        home = parameter.device if value.ndim else value.device
+        keeper[parameter].state[parameter][moment] = value.to(home, copy=True)

@@ -65,6 +65,20 @@ LOG_EVERY_S = 30.0
     "then.",
 )
 @click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    help="Where PyTorch computes, such as cuda, cuda:1 or mps. Only CPUs resume to the same bits.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes that make batches. One keeps up with a few CPU cores, a GPU wants several; "
+    "each keeps the recordings it has decoded in memory, 6 MB a minute.",
+)
+@click.option(
     "--set",
     "changes",
     multiple=True,
@@ -102,6 +116,8 @@ def command(
     learning_rate: float,
     optimizer: str,
     precision: str,
+    device: str,
+    workers: int,
     changes: tuple[str, ...],
     seed: int,
     threads: int | None,
@@ -149,7 +165,9 @@ def command(
         learning_rate=learning_rate,
         seed=seed,
     )
-    trainer = Trainer(stems, settings, preset, resume, start, fresh, changes, compiled=compiled)
+    trainer = Trainer(
+        stems, settings, preset, resume, start, fresh, changes, workers, compiled, device
+    )
     first = trainer.step
     if first >= steps:
         raise UsageError(f"{resume} is at step {first} already: give more --steps to train further")

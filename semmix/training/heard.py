@@ -31,10 +31,10 @@ def heard(network: EdgeSemMix, mixture: Tensor, embeddings: Tensor, weights: Ten
     size, frames, bins = mixture.shape
     lookahead = config.lookahead_frames
     total = -(-(frames + lookahead) // config.stride) * config.stride
-    spectrum = torch.zeros(size, total, bins)
+    spectrum = mixture.new_zeros(size, total, bins)
     spectrum[:, :frames] = mixture
     # Weights belong to the frames that leave; those of the ends hold beyond them.
-    place = (torch.arange(total) - lookahead).clamp(0, frames - 1)
+    place = (torch.arange(total, device=mixture.device) - lookahead).clamp(0, frames - 1)
     tokens = network.context_encoder(embeddings.flatten(0, 1))
     tokens = tokens.reshape(size, -1, *tokens.shape[1:])
     found = network.masking(spectrum, tokens, weights[:, place], *network.initial_state(size))

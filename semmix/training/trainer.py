@@ -64,13 +64,15 @@ class Trainer:
             start by chance.
         fresh: parts that start by chance whatever the bundle has, such as `context_encoder`.
         changes: single settings and sizes of a new run, see `semmix.training.overrides`.
-        workers: processes that make batches.
+        workers: processes that make batches; each keeps what it has decoded in memory.
+        device: where the network computes, as PyTorch names it; batches are made on the CPU.
         compiled: compile the step with `torch.compile`: minutes at the start, then a fifth
             faster on CPUs; needs a C++ compiler, and rounds otherwise than eager.
 
     Raises:
         MediaError: the stem folder does not serve.
         ModelFormatError: the checkpoint or the bundle does not.
+        UsageError: PyTorch has no such device here.
     """
 
     def __init__(
@@ -84,7 +86,9 @@ class Trainer:
         changes: Sequence[str] = (),
         workers: int = 1,
         compiled: bool = False,
+        device: str = "cpu",
     ) -> None:
+        self.device = open_device(device)
         self.stems = stems
         self.workers = workers
         self._loss = torch.compile(batch_loss) if compiled else batch_loss
@@ -108,13 +112,14 @@ class Trainer:
                 _begin_with(network, start, fresh)
             self.network = network
         self.settings = settings
+        self.network.to(self.device)
         # Refused here and not by a worker, whose failure to start says nothing of its cause.
         StemLibrary(stems, self.network.config.sample_rate_hz)
         self.optimizers = _optimizers(self.network, settings)
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         if resume is not None:
             self.network.load_state_dict(saved.model)
-            self.average = saved.average
+            self.average = {k: v.to(self.device) for k, v in saved.average.items()}
             restore_optimizers(self.network, self.optimizers, saved.optimizer)
 
     def checkpoint(self) -> Checkpoint:
@@ -142,7 +147,8 @@ class Trainer:
         clip_s = self.settings.batch * self.settings.clip_s
         first = self.step
         try:
-            for batch in self._batches():
+            for made in self._batches():
+                batch = made.to(self.device)
                 if self.step == 0 and not self._fitted:
                     self._fit(batch)
                 loss = self._step(batch)
@@ -195,7 +201,8 @@ class Trainer:
 
     def _products(self) -> torch.autocast:
         """In this context matrix products have the precision of the settings."""
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.settings.precision == "bf16")
+        enabled = self.settings.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
     def _batches(self) -> Iterator[Batch]:
         """Batches from this step on, made ahead of time in worker processes."""
@@ -218,6 +225,24 @@ class Trainer:
             finally:
                 for future in pending:
                     future.cancel()
+
+
+def open_device(name: str) -> torch.device:
+    """A device that computes.
+
+    Raises:
+        UsageError: PyTorch knows no such name, or has no such device here.
+    """
+    try:
+        device = torch.device(name)
+        float(torch.ones(1, device=device))
+    except (RuntimeError, AssertionError, NotImplementedError) as exc:
+        reason = str(exc).splitlines()[0]
+        raise UsageError(
+            f"PyTorch has no device {name!r} here ({reason}): name another, such as cpu, or "
+            "install a PyTorch that was built for it"
+        ) from exc
+    return device
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from semmix_rt.cli.root import EXIT_INTERRUPTED, main
 
 from semmix.training.checkpoint import load_checkpoint
@@ -50,6 +51,14 @@ def test_a_run_writes_its_checkpoint_and_goes_on_from_it(
     assert [p.name for p in tmp_path.iterdir()] == ["run.safetensors"]
 
 
+def test_more_workers_make_the_same_run(stems: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{workers}.safetensors" for workers in (1, 3)]
+    for path in paths:
+        assert train(stems, path, "--steps", "4", "--workers", path.stem) == 0
+    one, three = (load_checkpoint(path) for path in paths)
+    assert all(torch.equal(one.model[name], three.model[name]) for name in one.model)
+
+
 def test_an_existing_output_is_refused(
     stems: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -83,6 +92,7 @@ def test_a_folder_is_no_output_even_with_overwrite(
         (("--learning-rate", "0"), "learning rate of 0.0"),
         (("--learning-rate", "nan"), "learning rate of nan"),
         (("--learning-rate", "1e9"), "learning rate"),
+        (("--device", "toaster"), "no device 'toaster'"),
     ],
 )
 def test_options_out_of_range_are_refused(
@@ -98,7 +108,14 @@ def test_options_out_of_range_are_refused(
 
 
 @pytest.mark.parametrize(
-    "options", [("--seed", "-1"), ("--seed", str(2**32)), ("--threads", "0"), ("--steps", "many")]
+    "options",
+    [
+        ("--seed", "-1"),
+        ("--seed", str(2**32)),
+        ("--threads", "0"),
+        ("--workers", "0"),
+        ("--steps", "many"),
+    ],
 )
 def test_options_that_are_no_numbers_of_their_kind_are_refused(
     stems: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
