@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from random import Random
 from time import perf_counter
 
 import numpy as np
@@ -25,7 +26,8 @@ def interleaved(
 ) -> tuple[dict[str, list[float]], dict[str, list[Float32]]]:
     """Wall times of every call by label, and what the timed calls gave.
 
-    The order changes from repeat to repeat: nobody always runs after the same neighbour.
+    Each repeat has an order of its own, the same in every run: nobody always runs after the same
+    neighbour, whose work may have warmed the caches for one or chilled them for another.
 
     Args:
         runners: what to time, by label.
@@ -40,8 +42,7 @@ def interleaved(
     outputs: dict[str, list[Float32]] = {label: [] for label in runners}
     labels = list(runners)
     for repeat in range(warm_up + repeats):
-        turn = repeat % max(1, len(labels))
-        for label in labels[turn:] + labels[:turn]:
+        for label in Random(repeat).sample(labels, len(labels)):
             runner, walls = runners[label], walls_s[label]
             if len(walls) >= ENOUGH_CALLS and sum(walls) >= ENOUGH_S:
                 continue
