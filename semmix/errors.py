@@ -54,3 +54,9 @@ class EngineMismatchError(EngineError):
 
 class ParityError(EngineError):
     """An artefact does not agree with the PyTorch reference within its gate."""
+
+
+def first_line(exc: BaseException) -> str:
+    """What a library says went wrong, in a line for a sentence; its kind where it says nothing."""
+    lines = str(exc).strip().splitlines()
+    return lines[0][:300] if lines else type(exc).__name__

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from semmix.cues.chat import MAX_NEW_TOKENS, Talk
-from semmix.errors import EngineError, ModelFormatError, UsageError
+from semmix.errors import EngineError, ModelFormatError, UsageError, first_line
 from semmix.lvlm.folder import locate
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
@@ -92,7 +92,7 @@ class LocalChat:
             except (RuntimeError, ValueError, IndexError) as exc:
                 raise EngineError(
                     f"the model {self._model.name} cannot run on {network.device} "
-                    f"({_first_line(exc)}): try a smaller batch, another dtype or the device cpu"
+                    f"({first_line(exc)}): try a smaller batch, another dtype or the device cpu"
                 ) from exc
             new = tokens[:, inputs["input_ids"].shape[1] :]
             answers: list[str] = processor.batch_decode(new, skip_special_tokens=True)
@@ -121,7 +121,7 @@ class LocalChat:
         except Exception as exc:  # transformers raises a dozen unrelated types here
             raise ModelFormatError(
                 f"transformers {version('transformers')} cannot load {folder} as an "
-                f"image-text-to-text model ({_first_line(exc)}): give a folder or hub name of one "
+                f"image-text-to-text model ({first_line(exc)}): give a folder or hub name of one "
                 "that needs no code of its own"
             ) from exc
         if info["missing_keys"]:
@@ -143,7 +143,7 @@ class LocalChat:
             network = network.eval().to(device)
         except (RuntimeError, AssertionError) as exc:
             raise EngineError(
-                f"the model cannot run on the device {device!r} ({_first_line(exc)}): name one "
+                f"the model cannot run on the device {device!r} ({first_line(exc)}): name one "
                 "that torch finds here, such as cpu"
             ) from exc
         network.generation_config.pad_token_id = tokenizer.pad_token_id
@@ -163,7 +163,7 @@ class LocalChat:
         except Exception as exc:  # templates raise what their authors thought of
             raise ModelFormatError(
                 f"the chat template or processor of {self._model.folder} does not take a picture "
-                f"with a question ({_first_line(exc)}): give an image-text-to-text model that "
+                f"with a question ({first_line(exc)}): give an image-text-to-text model that "
                 "follows instructions"
             ) from exc
 
@@ -195,8 +195,3 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
-
-
-def _first_line(exc: BaseException) -> str:
-    lines = str(exc).strip().splitlines()
-    return lines[0][:200] if lines else type(exc).__name__

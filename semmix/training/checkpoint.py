@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from semmix.atomic import write_atomically
-from semmix.errors import ModelFormatError
+from semmix.errors import ModelFormatError, first_line
 from semmix.nn import EdgeConfig, EdgeSemMix
 from semmix.nn.edge import config_from_dict
 
@@ -94,9 +94,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
         _check_tensors(checkpoint)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as exc:
-        reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
         raise ModelFormatError(
-            f"{path}: cannot be read as a checkpoint ({reason}); give a file that "
+            f"{path}: cannot be read as a checkpoint ({first_line(exc)}); give a file that "
             "`semmix-rt train` wrote"
         ) from exc
     return checkpoint

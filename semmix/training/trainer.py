@@ -18,7 +18,7 @@ from torch import Tensor
 
 from semmix.bundle import Bundle
 from semmix.cues.text import TextEncoder
-from semmix.errors import ModelFormatError, UsageError
+from semmix.errors import ModelFormatError, UsageError, first_line
 from semmix.nn import PRESETS, EdgeConfig, EdgeSemMix
 from semmix.nn.engine import weights_of
 from semmix.training.batches import Batch, collate
@@ -236,11 +236,11 @@ def open_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         float(torch.ones(1, device=device))
-    except (RuntimeError, AssertionError, NotImplementedError) as exc:
-        reason = str(exc).splitlines()[0]
+    # An assertion is how PyTorch says that it was built without CUDA.
+    except (RuntimeError, AssertionError) as exc:
         raise UsageError(
-            f"PyTorch has no device {name!r} here ({reason}): name another, such as cpu, or "
-            "install a PyTorch that was built for it"
+            f"PyTorch has no device {name!r} here ({first_line(exc)}): name another, such as "
+            "cpu, or install a PyTorch that was built for it"
         ) from exc
     return device
 

@@ -16,7 +16,7 @@ import numpy as np
 import onnxruntime as ort
 
 from semmix.bundle import Bundle
-from semmix.errors import EngineError, EngineMismatchError, ProviderError
+from semmix.errors import EngineError, EngineMismatchError, ProviderError, first_line
 from semmix.specs import ModelSpec, Spec
 from semmix_rt.engines.base import Float32, State
 from semmix_rt.engines.inputs import Graph, chunk_inputs, graph_shapes
@@ -187,10 +187,10 @@ def open_session(
     except Exception as exc:  # onnxruntime's errors share no other base class
         if provider == _CPU:
             raise EngineError(
-                f"onnxruntime {ort.__version__} cannot load the graph ({_first_line(exc)}): "
+                f"onnxruntime {ort.__version__} cannot load the graph ({first_line(exc)}): "
                 "export the model again, or update onnxruntime"
             ) from exc
-        raise _provider_failed(provider, _first_line(exc)) from exc
+        raise _provider_failed(provider, first_line(exc)) from exc
     running = session.get_providers()
     if running[:1] != [provider]:
         raise _provider_failed(provider, f"it would run on {', '.join(running)}")
@@ -302,11 +302,6 @@ def run_graph(session: ort.InferenceSession, names: list[str], feeds: dict[str, 
         return session.run(names, feeds)
     except Exception as exc:  # onnxruntime's errors share no other base class
         raise EngineError(
-            f"onnxruntime {ort.__version__} failed on a chunk ({_first_line(exc)}): "
+            f"onnxruntime {ort.__version__} failed on a chunk ({first_line(exc)}): "
             "try --engine torch, or report it with the model's name"
         ) from exc
-
-
-def _first_line(exc: Exception) -> str:
-    lines = str(exc).strip().splitlines()
-    return lines[0][:300] if lines else type(exc).__name__

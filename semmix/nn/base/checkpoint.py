@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from semmix.errors import ModelFormatError
+from semmix.errors import ModelFormatError, first_line
 from semmix.nn.base.config import CONTEXT_DIMS, BaseConfig, Context, ContextAttention
 from semmix.nn.base.network import BaseSemMix
 
@@ -56,7 +56,7 @@ def load_published(path: Path, *, context_attention: ContextAttention = "release
         with torch.device("meta"):
             network = BaseSemMix(config)
     except (ValueError, RuntimeError, ArithmeticError) as exc:
-        raise _foreign(path, f"its sizes make no network: {_first_line(exc)}") from exc
+        raise _foreign(path, f"its sizes make no network: {first_line(exc)}") from exc
     _check_shapes(network, state, path)
     weights = {name: _weight(name, tensor, path) for name, tensor in state.items()}
     try:
@@ -94,7 +94,7 @@ def _read(path: Path) -> Mapping[Any, Any]:
         *(SafetensorError, zipfile.BadZipFile, EOFError, KeyError),
         *(ValueError, TypeError, AttributeError, IndexError, RuntimeError, ArithmeticError),
     ) as exc:
-        raise _foreign(path, _first_line(exc)) from exc
+        raise _foreign(path, first_line(exc)) from exc
     if not isinstance(content, Mapping):
         raise _foreign(path, f"it holds a {type(content).__name__}, not a table of weights")
     return content
@@ -200,8 +200,3 @@ def _foreign(path: Path, reason: str) -> ModelFormatError:
         f"{path} cannot be read as a checkpoint of the base network ({reason}): give a VisAH or "
         "SemMix checkpoint as it was published"
     )
-
-
-def _first_line(exc: Exception) -> str:
-    lines = str(exc).strip().splitlines()
-    return lines[0][:200] if lines else type(exc).__name__
