@@ -69,9 +69,9 @@ def a_little_off(graph: bytes) -> bytes:
 
 
 def with_weight(graph: bytes, name: str, factor: float) -> bytes:
-    """A graph of which one weight is scaled."""
+    """A graph of which one weight, by the end of its dotted name, is scaled."""
     model = onnx.load_from_string(graph)
-    (weight,) = [w for w in model.graph.initializer if w.name.endswith(name)]
+    (weight,) = [w for w in model.graph.initializer if f".{w.name}".endswith(f".{name}")]
     array = numpy_helper.to_array(weight) * np.float32(factor)
     weight.CopyFrom(numpy_helper.from_array(array, weight.name))
     return model.SerializeToString()

@@ -273,7 +273,7 @@ def test_a_gpu_provider_is_proved_on_this_machine(
         Remixer(48_000, 1, **options)
     line = ["verify", str(own.path), "--engine", "ort-tensorrt", "--precision"]
     assert main([*line, "fp32"]) == 0
-    assert "kept on this machine" in capsys.readouterr().out
+    assert "kept beside the engines, on this machine" in capsys.readouterr().out
     assert Bundle.load(own.path).sha256 == own.sha256
     Remixer(48_000, 1, **options)
     assert main([*line, "fp16"]) == ParityError.exit_code
