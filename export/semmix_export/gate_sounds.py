@@ -76,8 +76,9 @@ def gate_sounds(
     rate, samples = spec.audio.sample_rate_hz, gate_samples(spec)
     made = _made(samples, rate)
     if not isinstance(spec, ModelSpec):
-        # A lone impulse in a window of unit deviation is a spike of hundreds, which no film makes;
-        # ONNX Runtime's norms over long windows lose digits to it (46 dB of 60 were seen).
+        # A lone impulse in a window of unit deviation is a spike of hundreds, which no film makes.
+        # Most networks bear it (118 and 133 dB), but norms over long windows may lose digits to it
+        # (46 dB of 60 were seen), and a sound that is in no film should not decide.
         del made["impulse"]
     if brief:
         made = {name: made[name] for name in _BRIEF}
