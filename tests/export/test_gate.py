@@ -189,7 +189,8 @@ def test_windows_that_were_broken_fail(
     broken = mutated(windowed.bundle, WINDOW_MUTATIONS[name], tmp_path / "broken")
     parity = judge(window_gate, broken)
     assert not parity.passed
-    assert "speech" in {f.partition(",")[0] for f in parity.failures}
+    # Not only several windows at once tell: a sound does.
+    assert {"steps", "speech"} & {f.partition(",")[0] for f in parity.failures}
 
 
 def test_an_engine_that_float32_stood_in_for_fails(gate: Gate, exported) -> None:
