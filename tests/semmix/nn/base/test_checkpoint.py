@@ -158,6 +158,14 @@ def changed(**entries: object) -> Callable[[dict], dict]:
             "pe_context.pe is not the table of sinusoids",
         ),
         (
+            changed(model__latent_transformer__pe_context__pe=torch.ones(1).expand(1, 10**10, 32)),
+            "it holds only a part of latent_transformer.pe_context.pe [1, 10000000000, 32]",
+        ),
+        (
+            changed(model__latent_transformer__pe__pe=torch.zeros(0, 10**10, 128)),
+            "pe.pe is not the table of sinusoids",
+        ),
+        (
             changed(model__latent_transformer__context_proj__weight=torch.zeros(WIDTH, 1024)),
             "1024 wide, neither 4096 (text) nor 768 (vision)",
         ),
@@ -179,6 +187,64 @@ def test_other_networks_are_refused(
     assert message in refusal(
         save_lightning(tmp_path / "odd.ckpt", change(published(small_base().state_dict())))
     )
+
+
+def test_shapes_that_no_bytes_stand_behind_are_refused_unmade(tmp_path: Path) -> None:
+    """130 kB that describe weights of 2.4 TB, by strides of zero."""
+    with torch.device("meta"):
+        network = build("base", context="none", channels=4096, depth=1)
+    one = torch.zeros(1)
+    state = {f"model.{k}": one.expand(v.shape) for k, v in network.state_dict().items()}
+    assert sum(v.numel() for v in state.values()) * one.element_size() > 2e12
+    path = save_lightning(tmp_path / "wide.ckpt", state)
+    assert path.stat().st_size < 200_000
+    assert "it holds only a part of encoder.0.conv.weight [4096, 1, 8, 1]" in refusal(path)
+
+
+def test_weights_that_share_their_bytes_are_counted_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In half precision every one would become a copy of its own."""
+    state = published(small_base("none").state_dict())
+    held = torch.zeros(max(v.numel() for v in state.values())).half()
+    state = {k: held[: v.numel()].view(v.shape) for k, v in state.items()}
+    path = save_lightning(tmp_path / "odd.ckpt", state)
+    monkeypatch.setattr(module, "MAX_BYTES", 3 << 20)
+    assert path.stat().st_size < 3 << 20
+    assert "its weights come to" in refusal(path)
+
+
+def test_layers_without_number_are_refused(tmp_path: Path) -> None:
+    """Names cost a file little, and layers memory."""
+    state = published(small_base("none").state_dict())
+    for index in range(100):
+        state[f"model.latent_transformer.transformer_blocks.{index}.x"] = torch.zeros(0)
+    assert "depth is 100: a depth is 0 to 64" in refusal(
+        save_lightning(tmp_path / "odd.ckpt", state)
+    )
+
+
+class Memory:
+    """What makes a pickle of a few bytes fill as much memory as it says."""
+
+    def __reduce__(self) -> tuple:
+        return (bytearray, (1 << 30,))
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_memory_that_a_pickle_asks_for_is_not_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool, protocol: int
+) -> None:
+    path = tmp_path / "odd.ckpt"
+    torch.save(
+        {"state_dict": {"x": torch.zeros(1)}, "callbacks": Memory()},
+        path,
+        pickle_protocol=protocol,
+        _use_new_zipfile_serialization=zipped,
+    )
+    monkeypatch.setattr(torch, "load", None)
+    assert "or holds more than weights and numbers" in refusal(path)
 
 
 class Hostile:

@@ -94,6 +94,12 @@ def test_a_published_checkpoint_loads_strictly() -> None:
         sinusoids(5000, 16)[None],
         sinusoids(5000, 8),
         torch.full((1, 5, 8), float("nan")),
+        # Tables that would have to be made as long as these say they are.
+        torch.zeros(1).expand(1, 10**10, 8),
+        torch.zeros(0, 10**10, 8),
+        torch.zeros(1, 0, 8),
+        sinusoids(5001, 8)[None],
+        sinusoids(5000, 8).expand(2, 5000, 8),
     ],
 )
 def test_other_positions_than_the_published_are_refused(table: Tensor) -> None:
@@ -119,6 +125,8 @@ def test_missing_and_strange_parameters_are_refused() -> None:
         ({"context": "sound"}, "one of text, vision, none"),
         ({"context_attention": "batch"}, "one of time, released"),
         ({"context_layers": -1}, "context_layers is -1"),
+        ({"context_layers": 10**9}, "a depth is 0 to 64"),
+        ({"depth": 65}, "depth is 65"),
         ({"channels": 6}, "not a multiple of 4"),
         ({"width": 510}, "510 is not a multiple of 16"),
     ],
