@@ -164,6 +164,7 @@ def test_every_difference_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "it lacks latent_transformer.norm.bias;" in line
     assert "it adds surplus.weight;" in line
     assert "[512, 5] instead of [512, 4]" in line
+    assert "--json" not in line
     state = published(small_base().state_dict())
     state["model.decoder.2.conv_tr.weight"][0, 0, 0] = float("nan")
     path = save_lightning(tmp_path / "nan.ckpt", state)
@@ -171,6 +172,34 @@ def test_every_difference_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
     assert run(path, tmp_path / "made") == 4
     assert contents(tmp_path) == before
     assert "holds NaN or infinity" in sentence(capsys)
+
+
+def test_json_lists_the_differences_that_the_sentence_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = small_base().state_dict()
+    state = published(weights)
+    gone = sorted(name for name in weights if ".attn1." in name)
+    for name in gone:
+        del state[f"model.{name}"]
+    state["model.surplus.weight"] = torch.zeros(3, 2)
+    state["model.freq_emb.embedding.weight"] = torch.zeros(512, 5)
+    path = save_lightning(tmp_path / "odd.ckpt", state)
+    assert run(path, tmp_path / "made", "--json") == 4
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {
+        "differences": {
+            "missing": {name: list(weights[name].shape) for name in gone},
+            "foreign": {"surplus.weight": [3, 2]},
+            "reshaped": {
+                "freq_emb.embedding.weight": {"found": [512, 5], "expected": [512, 4]},
+            },
+        }
+    }
+    (line,) = err.strip().splitlines()
+    assert "and 2 more; it adds surplus.weight" in line
+    assert "`semmix-rt import --json` lists all" in line
+    assert len(gone) == 10
 
 
 @pytest.mark.usefixtures("quick_window_export")

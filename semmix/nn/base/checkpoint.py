@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from semmix.errors import ModelFormatError, first_line
+from semmix.errors import ModelFormatError, WeightsMismatchError, first_line
 from semmix.nn.base.config import CONTEXT_DIMS, BaseConfig, Context, ContextAttention
 from semmix.nn.base.network import BaseSemMix
 
@@ -53,6 +53,7 @@ def load_published(path: Path, *, context_attention: ContextAttention = "release
             `released` only.
 
     Raises:
+        WeightsMismatchError: names or shapes are not this network's; it holds every difference.
         ModelFormatError: not a checkpoint, not of this network, larger than it may be, or with
             weights that are no numbers.
     """
@@ -215,19 +216,28 @@ def _distinct(pattern: re.Pattern[str], state: Mapping[str, Tensor]) -> int:
 
 
 def _check_shapes(network: BaseSemMix, state: Mapping[str, Tensor], path: Path) -> None:
-    """Hold all names and shapes against the network's, and name every one that differs."""
-    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in state.items() if key not in _POSITIONS}
-    missing = sorted(expected.keys() - found.keys())
-    foreign = sorted(found.keys() - expected.keys())
-    other = [
-        f"{key} {list(found[key])} instead of {list(expected[key])}"
+    """Hold all names and shapes against the network's, and tell every one that differs."""
+    expected = {key: list(value.shape) for key, value in network.state_dict().items()}
+    found = {key: list(value.shape) for key, value in state.items() if key not in _POSITIONS}
+    missing = {key: expected[key] for key in sorted(expected.keys() - found.keys())}
+    foreign = {key: found[key] for key in sorted(found.keys() - expected.keys())}
+    reshaped = {
+        key: {"found": found[key], "expected": expected[key]}
         for key in sorted(expected.keys() & found.keys())
         if found[key] != expected[key]
+    }
+    other = [
+        f"{key} {pair['found']} instead of {pair['expected']}" for key, pair in reshaped.items()
     ]
-    parts = (("it lacks", missing), ("it adds", foreign), ("it has", other))
-    if problems := [f"{label} {_listed(names)}" for label, names in parts if names]:
-        raise _foreign(path, "; ".join(problems))
+    parts = (("it lacks", [*missing]), ("it adds", [*foreign]), ("it has", other))
+    problems = [f"{label} {_listed(names)}" for label, names in parts if names]
+    if any(len(names) > LISTED_KEYS for _, names in parts):
+        problems.append("`semmix-rt import --json` lists all")
+    if problems:
+        raise WeightsMismatchError(
+            _refusal(path, "; ".join(problems)),
+            {"missing": missing, "foreign": foreign, "reshaped": reshaped},
+        )
 
 
 def _weight(name: str, tensor: Tensor, path: Path) -> Tensor:
@@ -244,11 +254,15 @@ def _listed(names: Iterable[object]) -> str:
 
 
 def _foreign(path: Path, reason: str) -> ModelFormatError:
-    return ModelFormatError(
-        f"{path} cannot be read as a checkpoint of the base network ({reason}): give a VisAH or "
-        "SemMix checkpoint as it was published"
-    )
+    return ModelFormatError(_refusal(path, reason))
 
 
 def _no_table(path: Path) -> ModelFormatError:
     return _foreign(path, "it is damaged, or holds more than weights and numbers")
+
+
+def _refusal(path: Path, reason: str) -> str:
+    return (
+        f"{path} cannot be read as a checkpoint of the base network ({reason}): give a VisAH or "
+        "SemMix checkpoint as it was published"
+    )
