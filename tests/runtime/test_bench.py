@@ -326,7 +326,8 @@ def test_wrong_requests_are_one_sentence(
 
 def test_demucs_separates_one_segment_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """The package's own network, made small: its full size takes seconds a call."""
-    htdemucs = pytest.importorskip("demucs.htdemucs")
+    from demucs import htdemucs
+
     small = partial(htdemucs.HTDemucs, channels=8, depth=4, t_layers=1)
     monkeypatch.setattr(htdemucs, "HTDemucs", small)
     peer = HTDemucsPeer(seeded_sound(48_000, 48_000), 48_000, threads=1)

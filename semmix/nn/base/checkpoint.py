@@ -1,24 +1,25 @@
 """Weights that others have trained: from a published checkpoint to a network (VisAH, section 4).
 
 A checkpoint comes from anyone, so nothing in it is run: pickles are read by PyTorch's restricted
-reader, sizes are held against limits, and names and shapes against the network's own before
-anything of such sizes is made.
+reader, sizes are held against limits and against what the file holds, and names and shapes against
+the network's own, before anything of such sizes is made.
 """
 
 from __future__ import annotations
 
 import pickle
+import pickletools
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from semmix.errors import ModelFormatError, first_line
+from semmix.errors import ModelFormatError, WeightsMismatchError, first_line
 from semmix.nn.base.config import CONTEXT_DIMS, BaseConfig, Context, ContextAttention
 from semmix.nn.base.network import BaseSemMix
 
@@ -27,6 +28,11 @@ MAX_BYTES = 4 << 30
 
 LISTED_KEYS = 8
 """Names a message lists of each kind; the rest is counted."""
+
+_FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+_LEGACY_PICKLES = 5
+"""A file of PyTorch before 1.6 is five pickles (a number, a version, its machine, the table, keys),
+then the weights."""
 
 _LIGHTNING_PREFIX = "model."
 _POSITIONS = frozenset({"latent_transformer.pe.pe", "latent_transformer.pe_context.pe"})
@@ -47,10 +53,12 @@ def load_published(path: Path, *, context_attention: ContextAttention = "release
             `released` only.
 
     Raises:
-        ModelFormatError: not a checkpoint, not of this network, or with weights that are no
-            numbers.
+        WeightsMismatchError: names or shapes are not this network's; it holds every difference.
+        ModelFormatError: not a checkpoint, not of this network, larger than it may be, or with
+            weights that are no numbers.
     """
     state = _own_keys(_read(path), path)
+    _check_sizes(state, path)
     config = _config_of(state, context_attention, path)
     try:
         with torch.device("meta"):
@@ -58,10 +66,10 @@ def load_published(path: Path, *, context_attention: ContextAttention = "release
     except (ValueError, RuntimeError, ArithmeticError) as exc:
         raise _foreign(path, f"its sizes make no network: {first_line(exc)}") from exc
     _check_shapes(network, state, path)
-    weights = {name: _weight(name, tensor, path) for name, tensor in state.items()}
     try:
+        weights = {name: _weight(name, tensor, path) for name, tensor in state.items()}
         network.load_state_dict(weights, assign=True)
-    except RuntimeError as exc:
+    except (RuntimeError, MemoryError) as exc:
         raise _foreign(path, " ".join(str(exc).split())[:300]) from exc
     return network.requires_grad_(False).eval()
 
@@ -79,8 +87,17 @@ def _read(path: Path) -> Mapping[Any, Any]:
         if zipped:
             with zipfile.ZipFile(path) as archive:
                 inflated = sum(info.file_size for info in archive.infolist())
-            if inflated > MAX_BYTES:
-                raise _foreign(path, f"it unpacks to {inflated} bytes")
+                if inflated > MAX_BYTES:
+                    raise _foreign(path, f"it unpacks to {inflated} bytes")
+                for info in archive.infolist():
+                    # PyTorch finds its table in either case, and takes the first of two.
+                    if info.filename.lower().endswith("data.pkl"):
+                        with archive.open(info) as file:
+                            _check_pickle(file, path)
+        else:
+            with path.open("rb") as file:
+                for _ in range(_LEGACY_PICKLES):
+                    _check_pickle(file, path)
         # Files of PyTorch before 1.6 are no archives and cannot be mapped.
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except OSError as exc:
@@ -89,15 +106,30 @@ def _read(path: Path) -> Mapping[Any, Any]:
         ) from exc
     except pickle.UnpicklingError as exc:
         # PyTorch's own words advise to read it without the restriction.
-        raise _foreign(path, "it is damaged, or holds more than weights and numbers") from exc
+        raise _no_table(path) from exc
     except (
         *(SafetensorError, zipfile.BadZipFile, EOFError, KeyError),
         *(ValueError, TypeError, AttributeError, IndexError, RuntimeError, ArithmeticError),
+        MemoryError,
     ) as exc:
         raise _foreign(path, first_line(exc)) from exc
     if not isinstance(content, Mapping):
         raise _foreign(path, f"it holds a {type(content).__name__}, not a table of weights")
     return content
+
+
+def _check_pickle(file: IO[bytes], path: Path) -> None:
+    """Refuse the one harmless call that fills memory of any size: `bytearray(n)`.
+
+    All else that PyTorch's restricted reader may call reserves at most, and fails where it cannot.
+    """
+    try:
+        for code, argument, _ in pickletools.genops(file):
+            # The module has one name in Python 2 and another in 3; PyTorch knows both.
+            if code.name == "GLOBAL" and str(argument).endswith(" bytearray"):
+                raise _no_table(path)
+    except ValueError as exc:
+        raise _no_table(path) from exc
 
 
 def _own_keys(content: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
@@ -119,9 +151,26 @@ def _dense(value: object) -> bool:
     return (
         isinstance(value, Tensor)
         and value.layout is torch.strided
-        and value.is_floating_point()
+        and value.dtype in _FLOATS
         and not value.is_meta
     )
+
+
+def _check_sizes(state: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors that are larger than what is stored of them, or too large in float32.
+
+    A few bytes with a stride of zero can have any shape, and would grow to it when copied.
+    """
+    larger = [
+        f"{name} {list(tensor.shape)}"
+        for name, tensor in state.items()
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
+    ]
+    if larger:
+        raise _foreign(path, f"it holds only a part of {_listed(larger)}")
+    total = sum(tensor.numel() for tensor in state.values()) * torch.float32.itemsize
+    if total > MAX_BYTES:
+        raise _foreign(path, f"its weights come to {total} bytes")
 
 
 def _config_of(
@@ -167,19 +216,28 @@ def _distinct(pattern: re.Pattern[str], state: Mapping[str, Tensor]) -> int:
 
 
 def _check_shapes(network: BaseSemMix, state: Mapping[str, Tensor], path: Path) -> None:
-    """Hold all names and shapes against the network's, and name every one that differs."""
-    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in state.items() if key not in _POSITIONS}
-    missing = sorted(expected.keys() - found.keys())
-    foreign = sorted(found.keys() - expected.keys())
-    other = [
-        f"{key} {list(found[key])} instead of {list(expected[key])}"
+    """Hold all names and shapes against the network's, and tell every one that differs."""
+    expected = {key: list(value.shape) for key, value in network.state_dict().items()}
+    found = {key: list(value.shape) for key, value in state.items() if key not in _POSITIONS}
+    missing = {key: expected[key] for key in sorted(expected.keys() - found.keys())}
+    foreign = {key: found[key] for key in sorted(found.keys() - expected.keys())}
+    reshaped = {
+        key: {"found": found[key], "expected": expected[key]}
         for key in sorted(expected.keys() & found.keys())
         if found[key] != expected[key]
+    }
+    other = [
+        f"{key} {pair['found']} instead of {pair['expected']}" for key, pair in reshaped.items()
     ]
-    parts = (("it lacks", missing), ("it adds", foreign), ("it has", other))
-    if problems := [f"{label} {_listed(names)}" for label, names in parts if names]:
-        raise _foreign(path, "; ".join(problems))
+    parts = (("it lacks", [*missing]), ("it adds", [*foreign]), ("it has", other))
+    problems = [f"{label} {_listed(names)}" for label, names in parts if names]
+    if any(len(names) > LISTED_KEYS for _, names in parts):
+        problems.append("`semmix-rt import --json` lists all")
+    if problems:
+        raise WeightsMismatchError(
+            _refusal(path, "; ".join(problems)),
+            {"missing": missing, "foreign": foreign, "reshaped": reshaped},
+        )
 
 
 def _weight(name: str, tensor: Tensor, path: Path) -> Tensor:
@@ -196,7 +254,15 @@ def _listed(names: Iterable[object]) -> str:
 
 
 def _foreign(path: Path, reason: str) -> ModelFormatError:
-    return ModelFormatError(
+    return ModelFormatError(_refusal(path, reason))
+
+
+def _no_table(path: Path) -> ModelFormatError:
+    return _foreign(path, "it is damaged, or holds more than weights and numbers")
+
+
+def _refusal(path: Path, reason: str) -> str:
+    return (
         f"{path} cannot be read as a checkpoint of the base network ({reason}): give a VisAH or "
         "SemMix checkpoint as it was published"
     )

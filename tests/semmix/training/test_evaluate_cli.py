@@ -135,7 +135,6 @@ def test_the_csv_has_a_row_for_each_clip_and_the_numbers_of_the_json(model, stem
 
 
 def test_the_plot_is_a_readable_picture(model, stems, tmp_path):
-    pytest.importorskip("matplotlib")
     path = tmp_path / "picture.png"
     assert run(model, stems, "--plot", path, "-q") == 0
     (picture,) = (f.to_ndarray(format="rgb24") for f in av.open(str(path)).decode(video=0))
