@@ -116,11 +116,12 @@ def proxy() -> Iterator[tuple[str, list[str]]]:
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
-        def refuse(self) -> None:
+        def do_CONNECT(self) -> None:
             asked.append(self.requestline)
             self.send_error(403)
 
-        do_GET = do_POST = do_CONNECT = refuse
+        def do_POST(self) -> None:
+            self.do_CONNECT()
 
         def log_message(self, *args: object) -> None:
             """Keep the test's stderr clean."""
