@@ -37,9 +37,16 @@ def focused_answer(**changes: object) -> str:
 class ScriptedChat:
     """Answers by a function of what it is asked, and remembers it."""
 
-    def __init__(self, script: Callable[[Talk], str], batch: int = 1, name: str = "toy") -> None:
+    def __init__(
+        self,
+        script: Callable[[Talk], str],
+        batch: int = 1,
+        name: str = "toy",
+        deterministic: bool = False,
+    ) -> None:
         self.identifier = name
         self.batch = batch
+        self.deterministic = deterministic
         self.calls: list[list[Talk]] = []
         self._script = script
 

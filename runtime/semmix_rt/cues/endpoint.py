@@ -46,9 +46,12 @@ class EndpointChat:
     Attributes:
         identifier: model and server. What a server runs under a name can change unseen.
         batch: 1.
+        deterministic: False. Temperature 0 is a wish: servers sum in the order their load gives,
+            and what runs under a name, and how, changes with every restart.
     """
 
     batch = 1
+    deterministic = False
 
     def __init__(
         self,
