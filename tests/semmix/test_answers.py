@@ -127,6 +127,7 @@ def test_what_is_off_screen_is_no_cue(sentence):
         ({"text": "x" * (MAX_SENTENCE_CHARS + 1), "seen": "trees"}, "longer than"),
         ({"text": "Bright\x1b[31m.", "seen": "trees"}, "control character"),
         ({"text": "Bright \ud800.", "seen": "trees"}, "control character"),
+        ({"text": "Bright \u202egniht.", "seen": "trees"}, "control character"),
         ("Bright.", '"seen"'),
         ({"text": "Bright."}, '"seen"'),
         ({"text": "Bright.", "seen": ""}, '"seen"'),
