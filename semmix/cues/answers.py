@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from semmix.cues.grounding import ungrounded
 from semmix.cues.prompts import Regime
 from semmix.cues.sheet import UNKNOWN_WORD, has_control_character
 from semmix.cues.types import CUE_TYPES, UNKNOWN, Cue, CueType
@@ -96,7 +97,9 @@ def read_answer(answer: str, regime: Regime, confidence: float = STATED_CONFIDEN
     """Find and check the JSON object in an answer; never raises.
 
     With focused prompts a sentence counts only if the thing it rests on stands in the answer's
-    own list of what is visible, and if it does not speak of what is heard or seen off screen.
+    own list of what is visible, if it names nothing that this list plainly lacks
+    (`semmix.cues.grounding`), and if it does not speak of what is heard or seen off screen. All of
+    this holds the answer against itself: whether the list is true, only the picture tells.
 
     Args:
         answer: the model's words; prose and code fences around the object are allowed.
@@ -118,7 +121,7 @@ def read_answer(answer: str, regime: Regime, confidence: float = STATED_CONFIDEN
             seen[kind] = _shortened(value.get("seen"))
             value = value.get("text")
         said[kind] = _shortened(value)
-        found = _cue(value, seen.get(kind, ""), visible, confidence)
+        found = _cue(kind, value, seen.get(kind, ""), visible, confidence)
         if isinstance(found, Cue):
             cues[kind] = found
         else:
@@ -166,7 +169,9 @@ def _visible(value: object) -> list[str]:
     return [item for item in items if _words(item)]
 
 
-def _cue(value: object, seen: str, visible: Sequence[str] | None, confidence: float) -> Cue | str:
+def _cue(
+    kind: CueType, value: object, seen: str, visible: Sequence[str] | None, confidence: float
+) -> Cue | str:
     """One cue, or what is wrong with it; `visible` is None where no evidence is asked for."""
     if value is None:
         return UNKNOWN
@@ -187,6 +192,9 @@ def _cue(value: object, seen: str, visible: Sequence[str] | None, confidence: fl
         words = _words(seen)
         if not words or not any(words <= _words(item) for item in visible):
             return 'needs a "seen" that stands in "visible"'
+        problem = ungrounded(kind, sentence, visible)
+        if problem is not None:
+            return problem
     return Cue(sentence, confidence)
 
 

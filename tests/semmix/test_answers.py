@@ -98,9 +98,10 @@ def test_not_to_know_is_an_answer(value, regime):
     ],
 )
 def test_what_is_on_screen_is_told_whole(sentence):
-    reading = read_answer(focused_answer(tone={"text": sentence, "seen": "trees"}), "focused")
+    visible = ["a man", "a woman", "trees"]
+    answer = focused_answer(visible=visible, tone={"text": sentence, "seen": "trees"})
+    reading = read_answer(answer, "focused")
     assert reading.cues[CueType.TONE].text == sentence
-    assert reading.problems == ()
 
 
 @pytest.mark.parametrize(
@@ -142,6 +143,16 @@ def test_what_is_wrong_with_one_cue_spoils_no_other(value, problem):
     assert found.startswith('"tone" ')
     assert problem in found
     assert set(reading.cues) == set(CUE_TYPES) - {CueType.TONE}
+
+
+def test_a_sentence_is_held_against_the_list_as_a_whole():
+    """The entry it points to is there, yet the list has neither dragon nor orchestra."""
+    wild = {"text": "A dragon breathes fire while an orchestra plays.", "seen": "trees"}
+    answer = focused_answer(**{str(kind): wild for kind in CUE_TYPES}, visible=["trees"])
+    reading = read_answer(answer, "focused")
+    assert reading.cues == {}
+    assert reading.problems[0] == '"appearance" names "dragon", of which "visible" has nothing'
+    assert read_answer(json.dumps({"sound": wild["text"]}), "minimal").cues[CueType.SOUND].known
 
 
 def test_what_was_said_stays_beside_what_counts():
