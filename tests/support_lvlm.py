@@ -37,9 +37,16 @@ def focused_answer(**changes: object) -> str:
 class ScriptedChat:
     """Answers by a function of what it is asked, and remembers it."""
 
-    def __init__(self, script: Callable[[Talk], str], batch: int = 1, name: str = "toy") -> None:
+    def __init__(
+        self,
+        script: Callable[[Talk], str],
+        batch: int = 1,
+        name: str = "toy",
+        deterministic: bool = False,
+    ) -> None:
         self.identifier = name
         self.batch = batch
+        self.deterministic = deterministic
         self.calls: list[list[Talk]] = []
         self._script = script
 
@@ -105,12 +112,39 @@ def endpoint() -> Iterator[Server]:
         def log_message(self, *args: object) -> None:
             """Keep the test's stderr clean."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    seen = Server(f"http://127.0.0.1:{server.server_port}/v1")
+    with _serving(Handler) as address:
+        seen = Server(f"{address}/v1")
+        yield seen
+
+
+@contextmanager
+def proxy() -> Iterator[tuple[str, list[str]]]:
+    """A proxy that carries nothing: its address, and the request lines it was sent."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            asked.append(self.requestline)
+            self.send_error(403)
+
+        def do_POST(self) -> None:
+            self.do_CONNECT()
+
+        def log_message(self, *args: object) -> None:
+            """Keep the test's stderr clean."""
+
+    with _serving(Handler) as address:
+        yield address, asked
+
+
+@contextmanager
+def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address of a server on this machine."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield seen
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

@@ -13,6 +13,7 @@ from semmix_rt.cues.endpoint import KEY_VARIABLE
 from support_lvlm import TEXTS, Server, endpoint, focused_answer
 from support_remix import EXAMPLE, film, make_bundle
 
+from semmix.cues.prompts import PROMPTS_VERSION
 from semmix.cues.sheet import load_sheet, parse_sheet
 from semmix.cues.types import CUE_TYPES
 from semmix.errors import EngineError, ModelFormatError, UsageError
@@ -50,7 +51,7 @@ def test_a_random_model_knows_nothing_and_that_is_said(clip, tiny_lvlm, capsys, 
     sheet = load_sheet(clip.with_name("clip.cues.json"))
     assert known(sheet) == 0
     assert sheet.extractor.startswith("lvlm:tiny#")
-    assert " focused/1/" in sheet.extractor
+    assert f" focused/{PROMPTS_VERSION}/" in sheet.extractor
     assert "could not be used in full" in sheet.meta["doubts"]
     assert f"warning: {sheet.meta['doubts']}\n" in err
     assert {row.split()[-1] for row in out.splitlines()} == {"unknown"}

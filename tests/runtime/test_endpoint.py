@@ -15,7 +15,7 @@ from semmix_rt.cues.endpoint import (
     MAX_RESPONSE_BYTES,
     EndpointChat,
 )
-from support_lvlm import Server, completion, endpoint
+from support_lvlm import Server, completion, endpoint, proxy
 
 from semmix.cues.chat import MAX_NEW_TOKENS, Talk
 from semmix.errors import EngineError, UsageError
@@ -69,10 +69,52 @@ def test_the_key_comes_from_the_environment_alone(server, monkeypatch):
 
 def test_a_key_never_travels_in_clear(monkeypatch):
     monkeypatch.setenv(KEY_VARIABLE, "secret-1")
-    with pytest.raises(UsageError, match="unencrypted") as caught:
-        EndpointChat("toy", "http://example.org/v1")
-    assert "secret-1" not in str(caught.value)
+    for scheme in ("http", "HTTP"):
+        with pytest.raises(UsageError, match="unencrypted") as caught:
+            EndpointChat("toy", f"{scheme}://example.org/v1")
+        assert "secret-1" not in str(caught.value)
     EndpointChat("toy", "https://example.org/v1")
+
+
+@pytest.fixture
+def proxied(monkeypatch):
+    """The environment names a proxy for everything; the request lines it is sent."""
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "REQUEST_METHOD"):
+        monkeypatch.delenv(name, raising=False)
+    with proxy() as (address, asked):
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, address)
+        yield asked
+
+
+def test_no_proxy_stands_between_this_machine_and_itself(proxied, monkeypatch):
+    monkeypatch.setenv(KEY_VARIABLE, "secret-1")
+    with endpoint() as here:
+        here.say("x")
+        for host in ("127.0.0.1", "localhost"):
+            url = here.url.replace("127.0.0.1", host)
+            assert EndpointChat("toy", url).answer([TALK]) == ["x"]
+        assert len(here.requests) == 2
+        for url in (here.url.replace("http:", "https:"), "https://127.0.0.2:9/v1"):
+            with pytest.raises(EngineError, match="cannot be asked"):
+                EndpointChat("toy", url).answer([TALK])
+    assert proxied == []
+
+
+def test_no_proxy_sees_what_is_not_encrypted(proxied):
+    """`.invalid` never resolves (RFC 6761), so that only a proxy could have been reached."""
+    with pytest.raises(EngineError, match="cannot be asked"):
+        EndpointChat("toy", "HTTP://server.invalid/v1").answer([TALK])
+    assert proxied == []
+
+
+def test_a_proxy_carries_https_to_other_machines_and_learns_the_name_alone(proxied, monkeypatch):
+    monkeypatch.setenv(KEY_VARIABLE, "secret-1")
+    with pytest.raises(EngineError, match="cannot be asked"):
+        EndpointChat("toy", "https://server.invalid/v1").answer([TALK])
+    (line,) = proxied
+    assert line.startswith("CONNECT server.invalid:443 ")
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

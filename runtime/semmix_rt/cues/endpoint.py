@@ -1,11 +1,14 @@
 """A vision language model behind an OpenAI-compatible HTTP endpoint, as a `VisionChat`.
 
 What vLLM, llama.cpp, Ollama, LM Studio and hosted services share: `POST URL/chat/completions`.
-Pictures leave the machine only this way, and only to the URL that was given.
+Pictures leave the machine only this way, and only to the URL that was given. A proxy of the
+environment carries https to other machines alone, of which it sees nothing but the host's name:
+anything else would reach it in clear, or be asked of the proxy's own localhost.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import time
@@ -35,7 +38,6 @@ _RETRIED = frozenset((429, 500, 502, 503, 504))
 _MAX_NAME_CHARS, _MAX_URL_CHARS = 100, 150
 """Both stand in the identifier, for which a sheet has 300."""
 _REASON_CHARS = 200
-_LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
 class EndpointChat:
@@ -44,9 +46,12 @@ class EndpointChat:
     Attributes:
         identifier: model and server. What a server runs under a name can change unseen.
         batch: 1.
+        deterministic: False. Temperature 0 is a wish: servers sum in the order their load gives,
+            and what runs under a name, and how, changes with every restart.
     """
 
     batch = 1
+    deterministic = False
 
     def __init__(
         self,
@@ -78,7 +83,9 @@ class EndpointChat:
         self._timeout_s = timeout_s
         self._sleep = sleep
         self.identifier = f"{model}@{urlsplit(self._base).netloc}{urlsplit(self._base).path}"
-        self._opener = urllib.request.build_opener(_NoRedirect)
+        encrypted = self._base.startswith("https:") and not _is_this_machine(host)
+        proxies = urllib.request.ProxyHandler(None if encrypted else {})
+        self._opener = urllib.request.build_opener(_NoRedirect, proxies)
 
     def answer(self, talks: Sequence[Talk]) -> list[str]:
         """Ask about each talk in turn.
@@ -204,19 +211,28 @@ def _checked_url(url: str) -> tuple[str, str]:
             "--cues-url may hold no user, password or query, which would end up in sheets: give "
             f"the key in ${KEY_VARIABLE}"
         )
-    return url.rstrip("/"), host
+    # In one piece again, the scheme is in lower case, which the checks for https rely on.
+    return parts.geturl().rstrip("/"), host
 
 
 def _checked_key(base: str, host: str) -> str:
     key = os.environ.get(KEY_VARIABLE, "").strip()
     if not (key.isascii() and key.isprintable()):
         raise UsageError(f"${KEY_VARIABLE} holds characters that no key has: set it again")
-    if key and base.startswith("http:") and host not in _LOOPBACK:
+    if key and base.startswith("http:") and not _is_this_machine(host):
         raise UsageError(
             f"the key in ${KEY_VARIABLE} would travel unencrypted to {host}: use https, or unset "
             "it where the server needs none"
         )
     return key
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether a host's name or address stands for the machine that asks."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _retry_after_s(headers: Message) -> float:

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import tolerances
 from semmix_rt.cli.root import main
-from semmix_rt.cues.explain import png_bytes
+from semmix_rt.cues.png import png_bytes
 from support_remix import make_bundle
 
 from semmix.cues.sheet import save_sheet
