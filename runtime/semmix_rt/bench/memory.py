@@ -1,13 +1,15 @@
 """Peak memory of one engine, measured in a process of its own.
 
-Run as `python -m semmix_rt.bench.memory BUNDLE ENGINE PRECISION THREADS`; prints megabytes. The
-process imports, loads and runs a few chunks, as a remix would.
+Run as `python -m semmix_rt.bench.memory BUNDLE ENGINE PRECISION THREADS`; prints megabytes of the
+host and of the GPU as JSON. The process imports, loads and runs a few chunks, as a remix would.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from typing import Any
 
 from semmix.bundle import Bundle
 from semmix_rt.bench.cases import Case
@@ -16,12 +18,18 @@ from semmix_rt.bench.runners import stream_or_window
 from semmix_rt.bench.sound import seeded_sound
 from semmix_rt.report import peak_rss_mb
 
+ON_GPU = frozenset({"ort-cuda", "ort-tensorrt", "tensorrt", "tensorrt-rtx"})
+"""Engines that run on a GPU."""
 _CALLS = 4
 _LIMIT_S = 900.0
 
 
-def peak_memory_mb(bundle: Bundle, case: Case, threads: int) -> float | None:
-    """Peak resident memory in MB (1e6 bytes) of a process that runs a case, None if unknown."""
+def memory_mb(bundle: Bundle, case: Case, threads: int) -> tuple[float | None, float | None]:
+    """Peak resident memory, and memory taken on the GPU, of a process that runs a case.
+
+    Returns:
+        MB (1e6 bytes) each, None where unknown; for the GPU also for engines that run elsewhere.
+    """
     arguments = (str(bundle.path), case.engine, case.precision, str(threads))
     try:
         done = subprocess.run(
@@ -31,22 +39,58 @@ def peak_memory_mb(bundle: Bundle, case: Case, threads: int) -> float | None:
             timeout=_LIMIT_S,
             check=True,
         )
-        return round(float(done.stdout.strip().splitlines()[-1]), 1)
-    except (subprocess.SubprocessError, ValueError, IndexError):
-        return None
+        host_mb, gpu_mb = json.loads(done.stdout.strip().splitlines()[-1])
+        return round(float(host_mb), 1), None if gpu_mb is None else round(float(gpu_mb), 1)
+    except (subprocess.SubprocessError, ValueError, TypeError, IndexError):
+        return None, None
+
+
+class GpuMemory:
+    """Memory that is taken on the first GPU from here on, by whomever: run nothing beside.
+
+    That of the CUDA runtime itself, which this starts, is not among it.
+    """
+
+    def __init__(self, runtime: Any) -> None:
+        """Look how much is free; `runtime` is `cuda.bindings.runtime`, or None."""
+        self._runtime = runtime
+        self._before = self._free_bytes()
+
+    @classmethod
+    def of_engine(cls, engine: str) -> GpuMemory:
+        """For an engine that runs on a GPU; for others it tells nothing."""
+        if engine not in ON_GPU:
+            return cls(None)
+        try:
+            from cuda.bindings import runtime
+        except ImportError:
+            return cls(None)
+        return cls(runtime)
+
+    def taken_mb(self) -> float | None:
+        """MB (1e6 bytes), None where it cannot be told."""
+        now = self._free_bytes()
+        return None if self._before is None or now is None else (self._before - now) / 1e6
+
+    def _free_bytes(self) -> int | None:
+        if self._runtime is None:
+            return None
+        error, *sizes = self._runtime.cudaMemGetInfo()
+        return int(sizes[0]) if error == self._runtime.cudaError_t.cudaSuccess else None
 
 
 def main() -> None:
-    """Run a case and print this process's peak memory."""
+    """Run a case and print this process's memory."""
     path, engine, precision, threads = sys.argv[1:]
     bundle = Bundle.load(path)
+    gpu = GpuMemory.of_engine(engine)
     opened = open_case(bundle, Case(engine, precision, 0.0), int(threads))
     rate_hz = opened.spec.audio.sample_rate_hz
     runner = stream_or_window(opened, seeded_sound(4 * rate_hz, rate_hz))
     for repeat in range(_CALLS):
         runner.prepare(repeat)
         runner.call()
-    print(peak_rss_mb())
+    print(json.dumps([peak_rss_mb(), gpu.taken_mb()]))
 
 
 if __name__ == "__main__":
