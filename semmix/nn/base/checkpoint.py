@@ -7,9 +7,7 @@ anything of such sizes is made.
 
 from __future__ import annotations
 
-import pickle
 import re
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from torch import Tensor
 from semmix.errors import ModelFormatError, first_line
 from semmix.nn.base.config import CONTEXT_DIMS, BaseConfig, Context, ContextAttention
 from semmix.nn.base.network import BaseSemMix
+from semmix.nn.restricted import load_restricted
 
 MAX_BYTES = 4 << 30
 """A text model with both of Adam's moments weighs 0.8 GB in float32."""
@@ -69,31 +68,17 @@ def load_published(path: Path, *, context_attention: ContextAttention = "release
 def _read(path: Path) -> Mapping[Any, Any]:
     """The top-level table of a checkpoint."""
     try:
-        size = path.stat().st_size
-        if not path.is_file() or size > MAX_BYTES:
-            raise _foreign(path, f"it is no file of at most {MAX_BYTES >> 30} GiB")
         if path.suffix == ".safetensors":
+            if path.stat().st_size > MAX_BYTES:
+                raise _foreign(path, f"it is larger than {MAX_BYTES >> 30} GiB")
             with safe_open(str(path), framework="pt") as file:
                 return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        zipped = zipfile.is_zipfile(path)
-        if zipped:
-            with zipfile.ZipFile(path) as archive:
-                inflated = sum(info.file_size for info in archive.infolist())
-            if inflated > MAX_BYTES:
-                raise _foreign(path, f"it unpacks to {inflated} bytes")
-        # Files of PyTorch before 1.6 are no archives and cannot be mapped.
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        content = load_restricted(path, MAX_BYTES, lambda reason: _foreign(path, reason))
     except OSError as exc:
         raise ModelFormatError(
             f"{path} cannot be read ({exc.strerror or exc}): check the path and its permissions"
         ) from exc
-    except pickle.UnpicklingError as exc:
-        # PyTorch's own words advise to read it without the restriction.
-        raise _foreign(path, "it is damaged, or holds more than weights and numbers") from exc
-    except (
-        *(SafetensorError, zipfile.BadZipFile, EOFError, KeyError),
-        *(ValueError, TypeError, AttributeError, IndexError, RuntimeError, ArithmeticError),
-    ) as exc:
+    except (SafetensorError, ValueError, RuntimeError) as exc:
         raise _foreign(path, first_line(exc)) from exc
     if not isinstance(content, Mapping):
         raise _foreign(path, f"it holds a {type(content).__name__}, not a table of weights")

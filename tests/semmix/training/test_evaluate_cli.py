@@ -82,8 +82,8 @@ def test_the_spoiled_mix_is_measured_against_the_right_one(model, stems, tmp_pat
 def test_clips_are_heard_as_remix_hears_a_film(model, stems, tmp_path, gain_db):
     """A quiet film is heard louder than it is, and so is a quiet clip."""
     from semmix.training.clips import GeneratedClips
-    from semmix.training.evaluate import segments
-    from semmix.training.evaluate_cli import open_remixer
+    from semmix.training.guides import segments
+    from semmix.training.remixing import open_remixer
 
     clip = GeneratedClips(stems, 48_000, 5, 2.0).clip(0)
     mix = clip.mix * np.float32(10.0 ** (gain_db / 20.0))
