@@ -60,9 +60,7 @@ def test_a_small_file_that_claims_terabytes_takes_no_memory(tmp_path: Path) -> N
         ([1.0, 2.0], "holds a list"),
     ],
 )
-def test_what_is_no_table_of_numbers_is_refused(
-    tmp_path: Path, content: object, clue: str
-) -> None:
+def test_what_is_no_table_of_numbers_is_refused(tmp_path: Path, content: object, clue: str) -> None:
     path = saved(tmp_path / "odd.pt", content)
     with pytest.raises(MediaError, match=clue) as caught:
         read_features(path, 6, 10)
