@@ -7,13 +7,10 @@ the network's own, before anything of such sizes is made.
 
 from __future__ import annotations
 
-import pickle
-import pickletools
 import re
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,17 +19,13 @@ from torch import Tensor
 from semmix.errors import ModelFormatError, WeightsMismatchError, first_line
 from semmix.nn.base.config import CONTEXT_DIMS, BaseConfig, Context, ContextAttention
 from semmix.nn.base.network import BaseSemMix
+from semmix.nn.restricted import is_dense, load_restricted
 
 MAX_BYTES = 4 << 30
 """A text model with both of Adam's moments weighs 0.8 GB in float32."""
 
 LISTED_KEYS = 8
 """Names a message lists of each kind; the rest is counted."""
-
-_FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
-_LEGACY_PICKLES = 5
-"""A file of PyTorch before 1.6 is five pickles (a number, a version, its machine, the table, keys),
-then the weights."""
 
 _LIGHTNING_PREFIX = "model."
 _POSITIONS = frozenset({"latent_transformer.pe.pe", "latent_transformer.pe_context.pe"})
@@ -77,59 +70,21 @@ def load_published(path: Path, *, context_attention: ContextAttention = "release
 def _read(path: Path) -> Mapping[Any, Any]:
     """The top-level table of a checkpoint."""
     try:
-        size = path.stat().st_size
-        if not path.is_file() or size > MAX_BYTES:
-            raise _foreign(path, f"it is no file of at most {MAX_BYTES >> 30} GiB")
         if path.suffix == ".safetensors":
+            if path.stat().st_size > MAX_BYTES:
+                raise _foreign(path, f"it is larger than {MAX_BYTES >> 30} GiB")
             with safe_open(str(path), framework="pt") as file:
                 return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        zipped = zipfile.is_zipfile(path)
-        if zipped:
-            with zipfile.ZipFile(path) as archive:
-                inflated = sum(info.file_size for info in archive.infolist())
-                if inflated > MAX_BYTES:
-                    raise _foreign(path, f"it unpacks to {inflated} bytes")
-                for info in archive.infolist():
-                    # PyTorch finds its table in either case, and takes the first of two.
-                    if info.filename.lower().endswith("data.pkl"):
-                        with archive.open(info) as file:
-                            _check_pickle(file, path)
-        else:
-            with path.open("rb") as file:
-                for _ in range(_LEGACY_PICKLES):
-                    _check_pickle(file, path)
-        # Files of PyTorch before 1.6 are no archives and cannot be mapped.
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        content = load_restricted(path, MAX_BYTES, lambda reason: _foreign(path, reason))
     except OSError as exc:
         raise ModelFormatError(
             f"{path} cannot be read ({exc.strerror or exc}): check the path and its permissions"
         ) from exc
-    except pickle.UnpicklingError as exc:
-        # PyTorch's own words advise to read it without the restriction.
-        raise _no_table(path) from exc
-    except (
-        *(SafetensorError, zipfile.BadZipFile, EOFError, KeyError),
-        *(ValueError, TypeError, AttributeError, IndexError, RuntimeError, ArithmeticError),
-        MemoryError,
-    ) as exc:
+    except (SafetensorError, ValueError, RuntimeError) as exc:
         raise _foreign(path, first_line(exc)) from exc
     if not isinstance(content, Mapping):
         raise _foreign(path, f"it holds a {type(content).__name__}, not a table of weights")
     return content
-
-
-def _check_pickle(file: IO[bytes], path: Path) -> None:
-    """Refuse the one harmless call that fills memory of any size: `bytearray(n)`.
-
-    All else that PyTorch's restricted reader may call reserves at most, and fails where it cannot.
-    """
-    try:
-        for code, argument, _ in pickletools.genops(file):
-            # The module has one name in Python 2 and another in 3; PyTorch knows both.
-            if code.name == "GLOBAL" and str(argument).endswith(" bytearray"):
-                raise _no_table(path)
-    except ValueError as exc:
-        raise _no_table(path) from exc
 
 
 def _own_keys(content: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
@@ -138,22 +93,13 @@ def _own_keys(content: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
     if not isinstance(state, Mapping):
         raise _foreign(path, "its state_dict is no table")
     kept = {key: value for key, value in state.items() if "loss" not in str(key)}
-    odd = [key for key, value in kept.items() if not (isinstance(key, str) and _dense(value))]
+    odd = [key for key, value in kept.items() if not (isinstance(key, str) and is_dense(value))]
     if odd or not kept:
         raise _foreign(path, f"no dense float tensors: {_listed(odd)}" if odd else "it is empty")
     own = {key.removeprefix(_LIGHTNING_PREFIX): value for key, value in kept.items()}
     if len(own) != len(kept):
         raise _foreign(path, "it holds weights twice, with and without 'model.'")
     return own
-
-
-def _dense(value: object) -> bool:
-    return (
-        isinstance(value, Tensor)
-        and value.layout is torch.strided
-        and value.dtype in _FLOATS
-        and not value.is_meta
-    )
 
 
 def _check_sizes(state: Mapping[str, Tensor], path: Path) -> None:
@@ -255,10 +201,6 @@ def _listed(names: Iterable[object]) -> str:
 
 def _foreign(path: Path, reason: str) -> ModelFormatError:
     return ModelFormatError(_refusal(path, reason))
-
-
-def _no_table(path: Path) -> ModelFormatError:
-    return _foreign(path, "it is damaged, or holds more than weights and numbers")
 
 
 def _refusal(path: Path, reason: str) -> str:
