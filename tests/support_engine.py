@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from support_parity import record_of
 
 from semmix.bundle import Bundle, write_bundle
 from semmix.cues.types import CUE_TYPES
@@ -97,8 +98,8 @@ def context_onnx(model: TinyModel) -> bytes:
             helper.make_node("MatMul", ["embeddings", "context"], ["projected"]),
             helper.make_node("Tanh", ["projected"], ["tokens"]),
         ],
-        {"embeddings": ["N", cues, spec.embedding_dim]},
-        {"tokens": ["N", cues, spec.token_dim]},
+        {"embeddings": ["segments", cues, spec.embedding_dim]},
+        {"tokens": ["segments", cues, spec.token_dim]},
         {"context": model.context},
     )
 
@@ -148,13 +149,17 @@ def highlighter_onnx(model: TinyModel, trail_output: str = "next_trail") -> byte
     return _serialise(
         nodes,
         {
-            "spectrum": ["B", frames, bins],
-            "tokens": ["B", spec.max_segments, cues, spec.token_dim],
-            "weights": ["B", frames, spec.max_segments],
-            "trail": ["B", HIDDEN],
-            "held": ["B", bins],
+            "spectrum": ["batch", frames, bins],
+            "tokens": ["batch", spec.max_segments, cues, spec.token_dim],
+            "weights": ["batch", frames, spec.max_segments],
+            "trail": ["batch", HIDDEN],
+            "held": ["batch", bins],
         },
-        {"mask": ["B", frames, bins], trail_output: ["B", HIDDEN], "next_held": ["B", bins]},
+        {
+            "mask": ["batch", frames, bins],
+            trail_output: ["batch", HIDDEN],
+            "next_held": ["batch", bins],
+        },
         {name: np.asarray(value) for name, value in constants.items()},
     )
 
@@ -196,9 +201,11 @@ def bundle_parts(seed: int = 0, **changes: object) -> dict[str, object]:
         "golden": golden,
         "model_card": "# tiny\n\nA seeded model for tests.\n",
         "provenance": {"seed": seed},
-        "parity": {"fp32": {"passed": True, "snr_db": 120.0}},
     }
-    return parts | changes
+    parts |= changes
+    graphs = parts["highlighters"]
+    assert isinstance(graphs, dict)
+    return {"parity": {p: record_of(graphs[p]) for p in graphs if p == "fp32"}} | parts
 
 
 def broken_fp16(folder: Path) -> Bundle:
@@ -212,7 +219,7 @@ def broken_fp16(folder: Path) -> Bundle:
             array = numpy_helper.to_array(tensor) * np.float32(np.inf)
             tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
     highlighters["fp16"] = model.SerializeToString()
-    parts["parity"] = {"fp32": {"passed": True}, "fp16": {"passed": True}}
+    parts["parity"] = {name: record_of(graph) for name, graph in highlighters.items()}
     return write_bundle(folder, **parts)  # type: ignore[arg-type]
 
 

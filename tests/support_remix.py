@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from support_engine import TINY_SPEC, context_onnx, highlighter_onnx, tiny_inputs, tiny_model
 from support_media import Sound, make_media
+from support_parity import record_of
 
 from semmix.bundle import Bundle, write_bundle
 from semmix.cues.text import TextEncoder
@@ -44,15 +45,16 @@ def make_bundle(path: Path, spec: ModelSpec | None = None) -> Bundle:
     golden = {"spectrum": spectrum, "tokens": tokens, "weights": weights, "mask": mask}
     for known, before, after in zip(model.spec.state, state, following, strict=True):
         golden |= {known.name: before, f"next_{known.name}": after}
+    graph = highlighter_onnx(model)
     return write_bundle(
         path,
         model.spec,
         context=context_onnx(model),
-        highlighters={"fp32": highlighter_onnx(model)},
+        highlighters={"fp32": graph},
         golden=golden,
         model_card="# tiny\n",
         provenance={},
-        parity={"fp32": {"passed": True}},
+        parity={"fp32": record_of(graph)},
     )
 
 

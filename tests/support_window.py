@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from support_parity import record_of
 
 from semmix.bundle import Bundle, write_bundle
 from semmix.nn import BaseSemMix
@@ -83,9 +84,11 @@ def tiny_window_parts(spec: WindowSpec = TINY_WINDOW, **changes: object) -> dict
         "golden": {"zero": np.zeros(1, np.float32)},
         "model_card": "# tiny window\n",
         "provenance": {},
-        "parity": {"fp32": {"passed": True}},
     }
-    return parts | changes
+    parts |= changes
+    graphs = parts["highlighters"]
+    assert isinstance(graphs, dict)
+    return {"parity": {"fp32": record_of(graphs["fp32"])}} | parts
 
 
 def tiny_window_bundle(path: Path, spec: WindowSpec = TINY_WINDOW) -> Bundle:
@@ -122,8 +125,8 @@ def _context_onnx(spec: WindowSpec) -> bytes:
 def _highlighter_onnx(spec: WindowSpec) -> bytes:
     node = helper.make_node
     inputs = {
-        "magnitude": ["B", spec.bins, spec.frames],
-        "waveform": ["B", spec.window_samples],
+        "magnitude": ["batch", spec.bins, spec.frames],
+        "waveform": ["batch", spec.window_samples],
     }
     nodes = [
         node("Tanh", ["magnitude"], ["level"]),
@@ -135,7 +138,7 @@ def _highlighter_onnx(spec: WindowSpec) -> bytes:
             node("Identity", ["quiet"], ["wave"]),
         ]
     else:
-        inputs["tokens"] = ["B", spec.context_vectors, spec.token_dim]
+        inputs["tokens"] = ["batch", spec.context_vectors, spec.token_dim]
         nodes += [
             node("ReduceMean", ["tokens", "inner"], ["mean"], keepdims=1),
             node("Squeeze", ["mean", "last"], ["added"]),
@@ -147,7 +150,7 @@ def _highlighter_onnx(spec: WindowSpec) -> bytes:
     return _serialise(
         nodes,
         inputs,
-        {"mask": ["B", spec.bins, spec.frames], "wave": ["B", spec.window_samples]},
+        {"mask": ["batch", spec.bins, spec.frames], "wave": ["batch", spec.window_samples]},
         {
             "quarter": np.float32(0.25),
             "half": np.float32(0.5),

@@ -32,7 +32,6 @@ from semmix_export.graphs import (
     export_highlighter,
     stamp,
 )
-from semmix_export.thresholds import thresholds
 
 
 def versions() -> dict[str, str]:
@@ -112,9 +111,8 @@ def export_bundle(
     }
     with tempfile.TemporaryDirectory() as folder:
         draft = write_bundle(Path(folder) / "draft", spec, parity={}, **parts)
-        limits = thresholds("fp32", spec)
         with closing(ChildEngine(draft)) as engine:
-            record = prove(TorchEngine(network), engine, highlighter_bytes, limits)
+            record = prove(TorchEngine(network), engine, draft)
     return write_bundle(path, spec, parity={"fp32": record}, overwrite=overwrite, **parts)
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import click
 
+from semmix_export.options import listed
+
 _FILE = click.Path(path_type=Path)
 
 
 def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
     """Precisions from `fp32,fp16`."""
-    return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+    return listed([value])
 
 
 @click.command("export")

@@ -6,10 +6,8 @@ cues that change, masks, dry and wet, synthesis), and their outputs are compared
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,9 @@ from numpy.typing import NDArray
 from semmix_rt.engines.base import Engine, WindowEngine
 from semmix_rt.whole_signal import Heard, hear
 
+from semmix.bundle import Bundle
+from semmix.bundle.parity import Parity, SoundParity
+from semmix.bundle.thresholds import Thresholds, thresholds
 from semmix.cues.trial import trial_context, unit_vectors
 from semmix.cues.types import CueType
 from semmix.dsp.windows import analyse
@@ -27,7 +28,6 @@ from semmix.metrics.agreement import LIMIT_DB, MaskAgreement
 from semmix.specs import ModelSpec, Spec
 from semmix_export.gate_sounds import Sound, gate_sounds, proof_sound
 from semmix_export.graphs import example_inputs
-from semmix_export.thresholds import TOKENS_SNR_DB, Thresholds
 
 Float32 = NDArray[np.float32]
 AnyEngine = Engine | WindowEngine
@@ -52,132 +52,19 @@ _SHOTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SoundParity:
-    """One sound, heard by both.
-
-    Attributes:
-        sound: its name.
-        real: whether it was recorded or spoken, not made.
-        cues: `two shots` or `none`.
-        mask_max, mask_p999: differences of the masks, as linear gains.
-        largest_gain: of PyTorch's mask, at least 1.
-        snr_db: energy of PyTorch's output over that of the difference.
-        mag, env: metrics of VisAH between both outputs; 0 where they are equal.
-        loudness_change_lu: integrated loudness of the output less that of PyTorch's.
-    """
-
-    sound: str
-    real: bool
-    cues: str
-    mask_max: float
-    mask_p999: float
-    largest_gain: float
-    snr_db: float
-    mag: float
-    env: float
-    loudness_change_lu: float
-
-    def failures(self, limits: Thresholds) -> list[str]:
-        """What of it is outside the gate, as short sentences."""
-        found = []
-        # Written so that NaN fails.
-        if not self.snr_db >= limits.snr_db:
-            found.append(f"{self.snr_db:.1f} dB of {limits.snr_db:g} dB")
-        if not abs(self.loudness_change_lu) <= limits.loudness_change_lu:
-            moved, most = self.loudness_change_lu, limits.loudness_change_lu
-            found.append(f"loudness off by {moved:+.2f} of {most:g} LU")
-        share = limits.mask_p999
-        if share is not None and not self.mask_p999 <= share * self.largest_gain:
-            found.append(f"gains off by {self.mask_p999:.2g} of {share * self.largest_gain:.2g}")
-        return [f"{self.sound}, cues {self.cues}: {what}" for what in found]
-
-
-@dataclass(frozen=True, slots=True)
-class Parity:
-    """The result of a gate.
-
-    Attributes:
-        limits: what was asked for.
-        sounds: what was found, sound by sound.
-        tokens_snr_db: agreement of the encoded cues, None for a model without context.
-        batch_snr_db: agreement on several inputs at once, from a state that is not a start; None
-            where that was not asked of the engine.
-    """
-
-    limits: Thresholds
-    sounds: tuple[SoundParity, ...]
-    tokens_snr_db: float | None
-    batch_snr_db: float | None
-
-    @property
-    def failures(self) -> tuple[str, ...]:
-        """What is outside the gate, empty where it passed."""
-        found = [failure for sound in self.sounds for failure in sound.failures(self.limits)]
-        for what, value, least in (
-            ("encoded cues", self.tokens_snr_db, TOKENS_SNR_DB),
-            ("several inputs at once", self.batch_snr_db, self.limits.snr_db),
-        ):
-            if value is not None and not value >= least:
-                found.append(f"{what}: {value:.1f} dB of {least:g} dB")
-        return tuple(found)
-
-    @property
-    def passed(self) -> bool:
-        """Whether something was heard and nothing is outside the gate."""
-        return bool(self.sounds) and not self.failures
-
-    @property
-    def snr_db(self) -> float:
-        """The worst of all ratios, -inf where something is no number or nothing was heard."""
-        every = [s.snr_db for s in self.sounds]
-        every += [v for v in (self.tokens_snr_db, self.batch_snr_db) if v is not None]
-        return min(every, default=-math.inf)
-
-    def record(self, engine: AnyEngine, graph: bytes, against: str) -> dict[str, Any]:
-        """Plain finite JSON values for a bundle; what is no number is null.
-
-        Args:
-            engine: that was held against the reference.
-            graph: ONNX of the mask network it ran; the record is about no other.
-            against: what the reference was.
-        """
-        worst = max(self.sounds, key=lambda s: abs(s.loudness_change_lu), default=None)
-        facts = {
-            "passed": self.passed,
-            "against": against,
-            "engine": engine.name,
-            "provider": engine.provider,
-            "graph_sha256": hashlib.sha256(graph).hexdigest(),
-            "failures": list(self.failures),
-            "snr_db": self.snr_db,
-            "tokens_snr_db": self.tokens_snr_db,
-            "batch_snr_db": self.batch_snr_db,
-            "mask_max_difference": max((s.mask_max for s in self.sounds), default=None),
-            "mask_p999_difference": max((s.mask_p999 for s in self.sounds), default=None),
-            "mag": max((s.mag for s in self.sounds), default=None),
-            "env": max((s.env for s in self.sounds), default=None),
-            "loudness_change_lu": None if worst is None else worst.loudness_change_lu,
-            "only_made_sounds": not any(s.real for s in self.sounds),
-            "thresholds": asdict(self.limits),
-            "sounds": [asdict(sound) for sound in self.sounds],
-        }
-        return {name: _plain(value) for name, value in facts.items()}
-
-
 class Gate:
     """A reference and what it makes of each sound, to hold engines against.
 
     Args:
         reference: PyTorch eager in float32.
         sounds: what to hear.
-        brief: with cues only, for models that take their time.
+        brief: the sounds are few, and heard with cues only.
     """
 
     def __init__(
         self, reference: AnyEngine, sounds: Sequence[Sound], *, brief: bool = False
     ) -> None:
-        self._reference = reference
+        self._reference, self._brief = reference, brief
         self._cues = gate_cues(reference.spec)
         kinds = ["two shots"] if self._cues is not None else []
         if self._cues is None or not brief:
@@ -206,10 +93,13 @@ class Gate:
             EngineError: the engine fails; wrong results are results.
         """
         found = []
+        before = _fallback_runs(engine)
         for done, (sound, kind) in enumerate(self._cases):
             tell(done, len(self._cases), sound.name)
             found.append(self._case(engine, sound, kind))
-        return Parity(limits, tuple(found), self._tokens(engine), self._batches(engine, batches))
+        tokens, batch = self._tokens(engine), self._batches(engine, batches)
+        runs = _fallback_runs(engine) - before
+        return Parity(limits, tuple(found), tokens, batch, runs, self._brief)
 
     def _case(self, engine: AnyEngine, sound: Sound, kind: str) -> SoundParity:
         cues = self._cues if kind == "two shots" else None
@@ -226,10 +116,10 @@ class Gate:
             sound=sound.name,
             real=sound.real,
             cues=kind,
-            mask_max=masks.max_abs,
-            mask_p999=masks.p999_abs,
-            largest_gain=max(1.0, float(np.abs(expected.mask).max(initial=0.0))),
-            snr_db=snr_db(expected.output, found.output),
+            mask_max=_rounded(masks.max_abs),
+            mask_p999=_rounded(masks.p999_abs),
+            largest_gain=_rounded(max(1.0, float(np.abs(expected.mask).max(initial=0.0)))),
+            snr_db=_rounded(snr_db(expected.output, found.output)),
             **_changes(expected.output[0], found.output[0], rate),
         )
 
@@ -241,7 +131,8 @@ class Gate:
         if not isinstance(spec, ModelSpec):
             # Each of a window's vectors is another one.
             inputs = unit_vectors(spec.context_vectors, spec.context_dim)
-        return snr_db(self._reference.encode_context(inputs), engine.encode_context(inputs))
+        both = self._reference.encode_context(inputs), engine.encode_context(inputs)
+        return _rounded(snr_db(*both))
 
     def _batches(self, engine: AnyEngine, counts: Sequence[int]) -> float | None:
         found = []
@@ -249,27 +140,38 @@ class Gate:
             inputs = _batch_inputs(self._reference.spec, count)
             both = _flat(self._reference.run(*inputs)), _flat(engine.run(*inputs))
             found += [snr_db(expected, actual) for expected, actual in zip(*both, strict=True)]
-        return min(found, default=None)
+        return None if not found else _rounded(min(found))
 
 
 def several(spec: Spec) -> tuple[int, ...]:
-    """How many inputs at once show that an engine without fixed sizes keeps them apart."""
-    return (3,) if isinstance(spec, ModelSpec) else (2,)
+    """How many inputs at once show that an engine without fixed sizes keeps them apart.
+
+    Not the exporter's own three, which a graph may have frozen.
+    """
+    return (5,) if isinstance(spec, ModelSpec) else (2,)
 
 
-def prove(
-    reference: AnyEngine, engine: AnyEngine, graph: bytes, limits: Thresholds
-) -> dict[str, Any]:
+def prove(reference: AnyEngine, engine: AnyEngine, bundle: Bundle) -> dict[str, Any]:
     """Hold an fp32 graph that was made a moment ago against the network it was made from.
 
+    Networks that stream hear all that `verify` lets them hear. Those of windows take seconds for
+    each sound, and hear the brief part.
+
+    Args:
+        reference: PyTorch over the network.
+        engine: over the graphs.
+        bundle: with the graphs.
+
     Returns:
-        its passing record, from few sounds.
+        its passing record.
 
     Raises:
         ParityError: it is outside the gate.
     """
-    gate = Gate(reference, gate_sounds(reference.spec, brief=True), brief=True)
-    parity = gate.compare(engine, limits, batches=several(reference.spec))
+    spec = bundle.manifest.spec
+    brief = not isinstance(spec, ModelSpec)
+    gate = Gate(reference, gate_sounds(spec, brief=brief), brief=brief)
+    parity = gate.compare(engine, thresholds("fp32", spec), batches=several(spec))
     if not parity.passed:
         more = len(parity.failures) - 1
         raise ParityError(
@@ -277,7 +179,26 @@ def prove(
             f"{f', and {more} more' if more else ''}): report this with the versions that "
             "`semmix-rt env` prints"
         )
-    return parity.record(engine, graph, torch_reference())
+    return gate_record(parity, engine, bundle, torch_reference())
+
+
+def gate_record(parity: Parity, engine: AnyEngine, bundle: Bundle, against: str) -> dict[str, Any]:
+    """What is kept of a comparison: what was found, and what it was found of.
+
+    Args:
+        parity: the result.
+        engine: that was held against the reference.
+        bundle: whose graphs it ran; the record is about no others.
+        against: what the reference was.
+    """
+    return {
+        **parity.to_record(),
+        "against": against,
+        "engine": engine.name,
+        "provider": engine.provider,
+        "graph_sha256": bundle.highlighter_sha256(engine.precision),
+        "context_sha256": bundle.context_sha256,
+    }
 
 
 def torch_reference() -> str:
@@ -319,6 +240,16 @@ def _flat(outputs: tuple[Any, ...]) -> list[Float32]:
     return flat
 
 
+def _fallback_runs(engine: AnyEngine) -> int:
+    """Runs that float32 took over so far, of an engine that has it to turn to."""
+    return int(getattr(engine, "fallback_runs", 0))
+
+
+def _rounded(value: float) -> float:
+    """To six digits, before it is judged: the verdict and the record are about the same number."""
+    return float(f"{value:.6g}")
+
+
 def _changes(expected: Float32, found: Float32, rate_hz: int) -> dict[str, float]:
     """Metrics between two outputs `[N]`; NaN where one holds no numbers."""
     if not np.isfinite(found).all():
@@ -329,18 +260,7 @@ def _changes(expected: Float32, found: Float32, rate_hz: int) -> dict[str, float
     if math.isnan(before) or math.isnan(after):
         change = 0.0 if math.isnan(before) and math.isnan(after) else math.inf
     return {
-        "mag": mag(first, second),
-        "env": env(first, second),
-        "loudness_change_lu": change,
+        "mag": _rounded(mag(first, second)),
+        "env": _rounded(env(first, second)),
+        "loudness_change_lu": _rounded(change),
     }
-
-
-def _plain(value: Any) -> Any:
-    """A value for JSON, which knows neither NaN nor infinity; six digits are plenty."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    return value

@@ -27,6 +27,7 @@ _CHUNKS = 3.2
 # Loudness needs 400 ms, and half of a sound belongs to each of two shots.
 _LEAST_S = 1.2
 _QUIET = 1e-3
+_BRIEF = ("silence", "impulse", "clipped", "steps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,8 @@ def gate_sounds(
 
     Args:
         spec: of the model.
-        brief: a few that reach every layer, for a model that was made a moment ago.
+        brief: a few that reach every layer, and real ones of every class, for models that take
+            their time.
         media: files whose loudest stretch is heard as well.
         stems: folder with `speech`, `music` and `effects` files, instead of those that come along.
 
@@ -74,15 +76,8 @@ def gate_sounds(
     rate, samples = spec.audio.sample_rate_hz, gate_samples(spec)
     made = _made(samples, rate)
     if brief:
-        names = ["silence", "impulse", "clipped", "steps"]
-        if not isinstance(spec, ModelSpec):
-            # A lone impulse in a window of unit deviation is a spike of hundreds, which no film
-            # makes; ONNX Runtime's norms over long windows lose digits to it (46 dB of 60 seen).
-            names.remove("impulse")
-        made = {name: made[name] for name in names}
-    files = {name: _bundled(name) for name in CLASSES} if stems is None else _stems(stems)
-    if brief and stems is None:
-        files = {name: files[name] for name in CLASSES[:1]}
+        made = {name: made[name] for name in _BRIEF}
+    files = {name: _bundled(name) for name in CLASSES} if stems is None else stem_files(stems)
     for path in media:
         files[path.name] = path
     real = [Sound(name, True, loudest_excerpt(f, rate, samples)) for name, f in files.items()]
@@ -110,8 +105,12 @@ def _bundled(name: str) -> Path:
     return asset_path(f"sounds/{name}.opus")
 
 
-def _stems(folder: Path) -> dict[str, Path]:
-    """The classes' files in a folder, by class."""
+def stem_files(folder: Path) -> dict[str, Path]:
+    """The classes' files in a folder, by class.
+
+    Raises:
+        UsageError: it holds none.
+    """
     found = {}
     for name in CLASSES:
         files = [folder / f"{name}{suffix}" for suffix in _SUFFIXES]

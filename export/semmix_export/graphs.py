@@ -12,6 +12,7 @@ from pathlib import Path
 
 import onnx
 import torch
+from semmix_rt.engines.inputs import BATCH_AXIS, SEGMENT_AXIS
 from torch import Tensor, nn
 
 from semmix.nn import EdgeSemMix
@@ -62,7 +63,7 @@ def export_context(network: EdgeSemMix, path: Path, opset: int = OPSET) -> None:
         path,
         ["embeddings"],
         ["tokens"],
-        {"embeddings": {0: torch.export.Dim("segments", min=1, max=4096)}},
+        {"embeddings": {0: torch.export.Dim(SEGMENT_AXIS, min=1, max=4096)}},
         opset,
     )
 
@@ -72,7 +73,7 @@ def export_highlighter(network: EdgeSemMix, path: Path, opset: int = OPSET) -> N
     spec = network.config.spec()
     inputs = example_inputs(spec, batch=3)
     names = [s.name for s in spec.state]
-    batch = {0: torch.export.Dim("batch", min=1, max=256)}
+    batch = {0: torch.export.Dim(BATCH_AXIS, min=1, max=256)}
     write_graph(
         EdgeGraph(network),
         (

@@ -90,7 +90,8 @@ def _proof(facts: PrecisionFacts) -> str:
     worst = record.get("snr_db")
     ratio = f" to {worst} dB" if worst is not None else ""
     only = ", made sounds only" if record.get("only_made_sounds") else ""
-    return f"{verdict} with {record.get('against', 'PyTorch')}{ratio}{only}"
+    brief = ", on few sounds" if record.get("brief") is True else ""
+    return f"{verdict} with {record.get('against', 'PyTorch')}{ratio}{only}{brief}"
 
 
 def _table(value: Any, depth: int = 2) -> Iterator[str]:

@@ -9,21 +9,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 from semmix_rt.engines import open_engine, open_window_engine
+from semmix_rt.engines.ort_records import ENGINES, RecordedHere
 from semmix_rt.engines.trt.batches import ONE
 from semmix_rt.engines.trt.engine import CompiledEngine
 from semmix_rt.engines.trt.library import LIBRARIES
 
-from semmix.bundle import Bundle, check_precision
-from semmix.errors import ModelFormatError, UsageError
+from semmix.bundle import Bundle, FileRecord, check_precision
+from semmix.bundle.parity import Parity
+from semmix.bundle.thresholds import Thresholds, thresholds
+from semmix.errors import MediaError, ModelFormatError, UsageError
 from semmix.nn.base.checkpoint import load_published
 from semmix.nn.base.config import ContextAttention
 from semmix.nn.base.engine import TorchWindowEngine
 from semmix.nn.engine import WEIGHTS_FILE, TorchEngine
 from semmix.specs import WindowSpec
-from semmix_export.gate import AnyEngine, Gate, Parity, Tell, several, torch_reference
-from semmix_export.gate_sounds import gate_sounds
+from semmix_export.gate import AnyEngine, Gate, Tell, gate_record, several, torch_reference
+from semmix_export.gate_sounds import gate_sounds, stem_files
 from semmix_export.provenance import file_record
-from semmix_export.thresholds import Thresholds, thresholds
 
 SCHEMA = "semmix-rt.verify"
 SCHEMA_VERSION = 1
@@ -31,8 +33,11 @@ SCHEMA_VERSION = 1
 _RECORDED = "ort"
 """Records in a bundle are about its graphs in this engine."""
 
+_CHOSEN_ON = ("calibrated_on", "chosen_on")
+"""Where a bundle names the clips whose sound decided what a precision is like."""
+
 Place = Literal["", "bundle", "engines"]
-"""Where records were kept: nowhere, in the bundle, or beside compiled engines."""
+"""Where records were kept: nowhere, in the bundle, or on this machine, among compiled engines."""
 
 VerifyProgress = Callable[[str, int, int, str], None]
 """`progress(precision, done, total, sound)`."""
@@ -77,6 +82,7 @@ class Verification:
         against: what the reference was.
         results: by precision, in the order asked for.
         kept: where the records were written.
+        warnings: sentences on what makes the result worth less.
     """
 
     path: Path
@@ -85,6 +91,7 @@ class Verification:
     against: str
     results: tuple[PrecisionResult, ...]
     kept: Place
+    warnings: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -108,6 +115,7 @@ class Verification:
             "passed": self.passed,
             "written": self.kept != "",
             "kept": self.kept,
+            "warnings": list(self.warnings),
             "precisions": {result.name: result.record for result in self.results},
         }
 
@@ -136,9 +144,9 @@ def verify(
         checkpoint: of an imported model whose bundle carries no weights for PyTorch: the file it
             was imported from.
         threads: CPU threads of each engine.
-        write: keep the records: of ort in the bundle, of compiled engines beside these. None to
-            do so, but not in models that come along, which are part of the installation, and
-            not of other engines, which no record is about.
+        write: keep the records: of ort in the bundle, of compiled engines beside these and of
+            ort's GPU providers there as well. None to do so, but not in models that come along,
+            which are part of the installation, and not of other engines, which no record is about.
         progress: is told of each sound.
 
     Returns:
@@ -153,16 +161,20 @@ def verify(
     model = bundle if isinstance(bundle, Bundle) else Bundle.find(bundle)
     name = _RECORDED if engine == "auto" else engine
     chosen = _precisions(model, name, precisions)
-    place: Place = "bundle" if name == _RECORDED else "engines" if name in LIBRARIES else ""
+    here = name in LIBRARIES or name in ENGINES
+    place: Place = "bundle" if name == _RECORDED else "engines" if here else ""
     if write and not place:
         raise UsageError(
-            f"records are kept of ort and of compiled engines, not of {name}: leave writing out"
+            f"records are kept of ort, {', '.join(ENGINES)} and of compiled engines, not of "
+            f"{name}: leave writing out"
         )
     if write is False or (write is None and place == "bundle" and model.comes_along):
         place = ""
     spec = model.manifest.spec
     sounds = gate_sounds(spec, media=media, stems=stems)
     gate = Gate(_reference(model, checkpoint, threads), sounds)
+    heard = [*media, *(stem_files(stems).values() if stems is not None else ())]
+    warnings = _chosen_on(model, chosen, heard)
     against = torch_reference()
     results = []
     for precision in chosen:
@@ -171,15 +183,17 @@ def verify(
             progress(precision, done, total, sound)
 
         opened = _open(model, name, threads, precision)
-        limits, graph = thresholds(precision, spec), model.highlighter_graph(precision)
+        limits = thresholds(precision, spec)
         for one in opened.plan_by_plan() if isinstance(opened, CompiledEngine) else (opened,):
-            result = _held(gate, one, limits, graph, against, tell)
-            if place == "engines" and isinstance(one, CompiledEngine):
+            result = _held(gate, one, limits, model, against, tell)
+            if place == "engines" and isinstance(one, CompiledEngine | RecordedHere):
                 one.keep_parity(result.record)
             results.append(result)
     for result in results if place == "bundle" else ():
         model = model.with_parity(result.precision, result.record)
-    return Verification(model.path, model.name, model.sha256, against, tuple(results), place)
+    return Verification(
+        model.path, model.name, model.sha256, against, tuple(results), place, warnings
+    )
 
 
 def _precisions(model: Bundle, engine: str, asked: Sequence[str] | None) -> tuple[str, ...]:
@@ -196,19 +210,51 @@ def _precisions(model: Bundle, engine: str, asked: Sequence[str] | None) -> tupl
 
 
 def _held(
-    gate: Gate, engine: AnyEngine, limits: Thresholds, graph: bytes, against: str, tell: Tell
+    gate: Gate, engine: AnyEngine, limits: Thresholds, model: Bundle, against: str, tell: Tell
 ) -> PrecisionResult:
     """An engine, of compiled ones with a single plan, held against the reference."""
-    if not isinstance(engine, CompiledEngine):
-        own_batch = engine.name == "torch" or engine.name.startswith("ort")
-        batches = several(engine.spec) if own_batch else ()
-        parity = gate.compare(engine, limits, batches=batches, tell=tell)
-        return PrecisionResult(engine.precision, "", parity, parity.record(engine, graph, against))
-    (batch,) = engine.batches
-    parity = gate.compare(engine, limits, batches=batch.sizes, tell=tell)
-    facts = {"batch": str(batch), "fallback_runs": engine.fallback_runs}
-    record = parity.record(engine, graph, against) | facts
-    return PrecisionResult(engine.precision, str(batch), parity, record)
+    batch = ""
+    own_batch = engine.name == "torch" or engine.name.startswith("ort")
+    batches = several(engine.spec) if own_batch else ()
+    if isinstance(engine, CompiledEngine):
+        (plan,) = engine.batches
+        batch, batches = str(plan), plan.sizes
+    parity = gate.compare(engine, limits, batches=batches, tell=tell)
+    record = gate_record(parity, engine, model, against)
+    if batch:
+        record["batch"] = batch
+    return PrecisionResult(engine.precision, batch, parity, record)
+
+
+def _chosen_on(model: Bundle, precisions: Sequence[str], files: Sequence[Path]) -> tuple[str, ...]:
+    """A sentence for each file that a precision was chosen on, which flatters it.
+
+    Raises:
+        MediaError: a file cannot be read.
+    """
+    known = model.manifest.provenance.get("precisions")
+    made = known if isinstance(known, dict) else {}
+    found = []
+    for path in files:
+        try:
+            digest = FileRecord.of(path).sha256
+        except OSError as exc:
+            raise MediaError(f"{path} cannot be read ({exc.strerror}): check its path") from exc
+        of = [name for name in precisions if digest in _hashes(made.get(name))]
+        if of:
+            found.append(
+                f"{path} is among the sounds that {', '.join(of)} of {model.path} was chosen on, "
+                "where it errs least: let it hear another"
+            )
+    return tuple(found)
+
+
+def _hashes(facts: object) -> set[str]:
+    """Hashes of the files that a precision was chosen on, by how it says it was made."""
+    told = facts if isinstance(facts, dict) else {}
+    lists = [told.get(name) for name in _CHOSEN_ON]
+    clips = [clip for found in lists if isinstance(found, list) for clip in found]
+    return {str(clip.get("sha256")) for clip in clips if isinstance(clip, dict)} - {"", "None"}
 
 
 def _open(bundle: Bundle, engine: str, threads: int, precision: str) -> AnyEngine:

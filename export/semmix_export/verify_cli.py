@@ -8,11 +8,22 @@ from typing import TYPE_CHECKING
 
 import click
 
+from semmix_export.options import listed
+
 if TYPE_CHECKING:
-    from semmix_export.gate import SoundParity
+    from semmix.bundle.parity import SoundParity
     from semmix_export.verification import PrecisionResult, Verification
 
 _FILE = click.Path(path_type=Path)
+
+
+def _precisions(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Precisions from `--precision fp32,fp16 --precision int8`, refused before PyTorch starts."""
+    from semmix.bundle.precisions import check_precision
+
+    return tuple(check_precision(name) for name in listed(values))
 
 
 @click.command("verify", short_help="Prove that a bundle says what PyTorch says.")
@@ -21,14 +32,16 @@ _FILE = click.Path(path_type=Path)
     "--precision",
     "precisions",
     multiple=True,
-    help="Which network of the bundle; may be given again. [all that it holds]",
+    callback=_precisions,
+    help="Which networks of the bundle, such as fp16,int8; may be given again. [all that it holds]",
 )
 @click.option(
     "--engine",
     default="ort",
     show_default=True,
     help="What runs the network beside PyTorch. The bundle keeps the records of ort alone; those "
-    "of tensorrt and tensorrt-rtx are kept beside the engines that `semmix-rt build` made.",
+    "of engines on a GPU are about this machine and are kept on it, those of tensorrt and "
+    "tensorrt-rtx beside what `semmix-rt build` made.",
 )
 @click.option(
     "--media",
@@ -65,6 +78,7 @@ _FILE = click.Path(path_type=Path)
     metavar="FILE",
     help="Write all that was found as JSON to this file, or to stdout (-) in place of the table.",
 )
+@click.option("-y", "--overwrite", is_flag=True, help="Replace an existing JSON file.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no table.")
 def command(
     bundle: str,
@@ -76,6 +90,7 @@ def command(
     threads: int,
     write: bool | None,
     json_path: Path | None,
+    overwrite: bool,
     quiet: bool,
 ) -> None:
     """Compare every precision of BUNDLE (a path, or `edge`) with PyTorch in float32.
@@ -91,8 +106,11 @@ def command(
 
     to_stdout = json_path is not None and str(json_path) == "-"
     # Known before the comparison, which takes its time.
-    if json_path is not None and not (to_stdout or json_path.parent.is_dir()):
-        raise UsageError(f"{json_path.parent} is no folder: make it, or choose another place")
+    if json_path is not None and not to_stdout:
+        if not json_path.parent.is_dir():
+            raise UsageError(f"{json_path.parent} is no folder: make it, or choose another place")
+        if json_path.exists() and not overwrite:
+            raise UsageError(f"{json_path} exists: pass --overwrite to replace it")
     console = Console(stderr=True, quiet=quiet)
     with console.status("Starting PyTorch") as status:
         from semmix_export.verification import verify
@@ -123,6 +141,8 @@ def command(
             raise UsageError(
                 f"{json_path} cannot be written ({exc.strerror}): choose another place"
             ) from exc
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}", err=True)
     if not quiet and not to_stdout:
         _show(found)
     if not found.passed:
@@ -159,8 +179,6 @@ def _show(found: Verification) -> None:
             f"{found.against}: worst {parity.snr_db:.1f} dB, at least {limits.snr_db:g} dB is "
             f"asked for{''.join(extras)}"
         )
-        if taken_over := result.record.get("fallback_runs"):
-            click.echo(f"  fp32 took over in {taken_over} runs that gave no numbers")
         for failure in parity.failures:
             click.echo(f"  outside the gate: {failure}")
         click.echo()
@@ -172,7 +190,7 @@ def _show(found: Verification) -> None:
 _KEPT = {
     "": "The records were not kept: the bundle is as it was.",
     "bundle": "The records were kept in the bundle.",
-    "engines": "The records were kept beside the engines.",
+    "engines": "The records were kept on this machine, beside the engines.",
 }
 
 _HEAD = (

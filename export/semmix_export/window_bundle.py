@@ -24,7 +24,6 @@ from semmix_export.child import ChildWindowEngine
 from semmix_export.gate import prove
 from semmix_export.gate_sounds import proof_sound
 from semmix_export.graphs import OPSET, stamp
-from semmix_export.thresholds import thresholds
 from semmix_export.window_graphs import export_window_context, export_window_highlighter
 
 Float32 = NDArray[np.float32]
@@ -90,7 +89,7 @@ def export_window_bundle(
         }
         draft = write_bundle(folder / "draft", spec, parity={}, **parts)
         with closing(ChildWindowEngine(draft)) as engine:
-            record = prove(reference, engine, highlighter, thresholds("fp32", spec))
+            record = prove(reference, engine, draft)
     tell("writing the bundle")
     return write_bundle(
         path,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from semmix_rt.engines.inputs import BATCH_AXIS
 from torch import Tensor, nn
 
 from semmix.nn import BaseSemMix
@@ -65,7 +66,7 @@ def export_window_highlighter(
     }
     if spec.context != "none":
         inputs["tokens"] = torch.ones(batch, spec.context_vectors, spec.token_dim)
-    axis = {0: torch.export.Dim("batch", min=1, max=256)}
+    axis = {0: torch.export.Dim(BATCH_AXIS, min=1, max=256)}
     write_graph(
         _Highlighter(network),
         tuple(inputs.values()),

@@ -25,7 +25,7 @@ from semmix_rt.media.transfer import Transfer
 from semmix_rt.planning import plan_streams
 from semmix_rt.programme import measure_programme
 from semmix_rt.progress import Progress, ProgressCallback, Stage
-from semmix_rt.proof import check_engine_proof, check_proof
+from semmix_rt.proof import brief_proof, check_engine_proof, check_proof
 from semmix_rt.report import (
     ModelReport,
     Report,
@@ -236,7 +236,7 @@ def remix(
             loudness_after=run.after,
             sync=run.sync,
             warnings=(
-                *((doubt,) if doubt else ()),
+                *filter(None, (doubt, brief_proof(bundle, engine, precision))),
                 *(transfer.dropped if summary is None else summary.warnings),
                 *_cue_warnings(hearing, transfer),
                 *run.warnings(),

@@ -5,17 +5,19 @@ from __future__ import annotations
 from semmix.bundle import Bundle
 from semmix.errors import ParityError
 from semmix_rt.engines.base import Engine, WindowEngine
+from semmix_rt.engines.ort_records import ENGINES
 from semmix_rt.engines.trt.library import LIBRARIES
 from semmix_rt.timing import TimedEngine, TimedWindowEngine
 
 _REFERENCE = "torch"
+_OWN_RECORDS = (*LIBRARIES, *ENGINES)
 
 
 def check_proof(bundle: Bundle, engine: str, precision: str, *, allow_unverified: bool) -> str:
     """Refuse a precision whose parity record is missing or failed.
 
-    The PyTorch engine is what records compare with, and needs none. Compiled engines have records
-    of their own, which lie beside them: see `check_engine_proof`.
+    The PyTorch engine is what records compare with, and needs none. Compiled engines and the GPU
+    providers of ONNX Runtime have records of their own on this machine: see `check_engine_proof`.
 
     Args:
         bundle: the model.
@@ -31,7 +33,7 @@ def check_proof(bundle: Bundle, engine: str, precision: str, *, allow_unverified
         ParityError: there is no passing record, and that is not allowed.
     """
     bundle.check_holds(precision)
-    if engine == _REFERENCE or engine in LIBRARIES or bundle.parity_passed(precision):
+    if engine == _REFERENCE or engine in _OWN_RECORDS or bundle.parity_passed(precision):
         return ""
     failed = precision in bundle.parity
     found = "failed its comparison" if failed else "has never been compared"
@@ -45,10 +47,10 @@ def check_engine_proof(
     *,
     allow_unverified: bool,
 ) -> str:
-    """Refuse a compiled engine that has no passing parity record beside its plans.
+    """Refuse an engine on a GPU that has no passing parity record on this machine.
 
-    What a compiler made of a proved graph is another thing than the graph, and so is each
-    compilation. Engines that run the graph itself pass.
+    What a compiler or other kernels made of a proved graph is another thing than the graph on a
+    CPU, and so is each compilation. Engines that the bundle's record is about pass.
 
     Args:
         bundle: the model.
@@ -69,6 +71,24 @@ def check_engine_proof(
         f"semmix-rt verify {bundle.path} --engine {engine.name} --precision {engine.precision}"
     )
     return _doubt(f"the {engine.name} engine of {bundle.path} {found}", command, allow_unverified)
+
+
+def brief_proof(bundle: Bundle, engine: str, precision: str) -> str:
+    """A sentence where what proves a network was found on few sounds, else empty.
+
+    Args:
+        bundle: the model, proved.
+        engine, precision: see `check_proof`.
+    """
+    record = bundle.parity.get(precision)
+    if engine == _REFERENCE or engine in _OWN_RECORDS or not isinstance(record, dict):
+        return ""
+    if record.get("brief") is not True or not bundle.parity_passed(precision):
+        return ""
+    return (
+        f"the {precision} network of {bundle.path} was held against PyTorch on few sounds only: "
+        f"`semmix-rt verify {bundle.path}` lets it hear all"
+    )
 
 
 def _doubt(sentence: str, command: str, allow_unverified: bool) -> str:

@@ -43,8 +43,10 @@ from semmix.bundle.manifest import (
     highlighter_name,
     parse_manifest,
 )
-from semmix.bundle.precisions import check_precision
+from semmix.bundle.parity import Parity
+from semmix.bundle.precisions import PRECISIONS, check_precision
 from semmix.bundle.sources import Source, open_source
+from semmix.bundle.thresholds import thresholds
 from semmix.errors import ModelFormatError, UsageError
 from semmix.specs import ModelSpec, Spec, WindowSpec
 
@@ -174,15 +176,41 @@ class Bundle:
         return self.manifest.parity
 
     def parity_passed(self, precision: str) -> bool:
-        """Whether the record says that this precision agrees with PyTorch.
+        """Whether its record proves that this precision, in ONNX Runtime on a CPU, is PyTorch's."""
+        return self.proves(precision, self.manifest.parity.get(precision))
 
-        Where the record names the graph that was compared, that must be the one that is here.
+    def proves(self, precision: str, record: object) -> bool:
+        """Whether a record of the gate says that a precision agrees with PyTorch.
+
+        It must be about the mask network that is here and, where it names the context encoder,
+        about that; its numbers must be within today's limits, whatever it says of itself.
+
+        Args:
+            precision: of the mask network.
+            record: from anywhere; None where there is none.
         """
-        record = self.manifest.parity.get(precision)
-        if not isinstance(record, dict) or precision not in self.manifest.graphs:
+        if not isinstance(record, dict) or record.get("passed") is not True:
             return False
-        here = self.manifest.files[self.manifest.graphs[precision]].sha256
-        return record.get("passed") is True and record.get("graph_sha256", here) == here
+        if precision not in PRECISIONS or precision not in self.manifest.graphs:
+            return False
+        if record.get("graph_sha256") != self.highlighter_sha256(precision):
+            return False
+        # Records of before do not name the context encoder.
+        context = self.context_sha256
+        if record.get("context_sha256", context) != context:
+            return False
+        limits = thresholds(precision, self.manifest.spec)
+        return Parity.from_record(record, limits, has_context=bool(context)).passed
+
+    def highlighter_sha256(self, precision: str) -> str:
+        """Hash of the mask network's ONNX in a precision that it holds."""
+        return self.manifest.files[self.manifest.graphs[precision]].sha256
+
+    @property
+    def context_sha256(self) -> str:
+        """Hash of the context encoder's ONNX, empty for a model without."""
+        name = self.manifest.context
+        return self.manifest.files[name].sha256 if name else ""
 
     def read(self, name: str) -> bytes:
         """Content of one listed file, held against its hash.
@@ -255,7 +283,7 @@ class Bundle:
         Args:
             precision: one of `PRECISIONS`.
             graph: ONNX of the mask network.
-            parity: record of its comparison with PyTorch; `passed` decides.
+            parity: record of its comparison with PyTorch; see `proves`.
             provenance: how it was made, kept as `provenance["precisions"][precision]`.
             to: where the new bundle goes; None to put it in this one's place.
             replace: the precision may be there already, and `to` be taken by a bundle.
@@ -343,7 +371,7 @@ def write_bundle(
         golden: inputs and PyTorch's outputs by name, float32.
         model_card: Markdown for people.
         provenance: plain JSON values: data, recipe, versions, licence.
-        parity: by precision, a table whose `passed` is true or false, with its numbers.
+        parity: by precision, the record of its comparison with PyTorch; see `Bundle.proves`.
         network: safetensors for PyTorch.
         overwrite: replace a bundle that stands at `path`.
 

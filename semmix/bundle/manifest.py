@@ -94,7 +94,7 @@ class Manifest:
         context: file of the context encoder; None for a window model without context.
         text_encoder: identifier of the text encoder whose embeddings it takes.
         provenance: where the weights come from (data, recipe, versions, licence).
-        parity: by precision, the record of the comparison with PyTorch; `passed` decides.
+        parity: by precision, the record of the comparison with PyTorch.
     """
 
     spec: Spec

@@ -14,13 +14,13 @@ import torch
 from onnx import numpy_helper
 from safetensors.torch import load as load_safetensors
 from semmix_export.bundle import export_bundle
-from semmix_export.thresholds import thresholds
 from semmix_rt.engines import open_engine
 from support_export import ORIGIN
 from support_training import masked
 
 import semmix
 from semmix.bundle import Bundle
+from semmix.bundle.thresholds import thresholds
 from semmix.errors import ParityError, UsageError
 from semmix.nn.edge import config_from_dict
 from semmix.training.checkpoint import load_checkpoint

@@ -13,40 +13,52 @@ import onnx
 import pytest
 import soundfile
 from onnx import helper, numpy_helper
-from semmix_export.gate import Gate, Parity, SoundParity, gate_cues
+from semmix_export.gate import Gate, gate_cues, gate_record, several
 from semmix_export.gate_sounds import CLASSES, gate_samples, gate_sounds
-from semmix_export.thresholds import Thresholds, thresholds
-from semmix_rt.engines import open_engine
+from semmix_rt.engines import open_engine, open_window_engine
 from support_engine import TINY_SPEC
+from support_gate import only
+from support_parity import record_of
 from support_window import TINY_WINDOW, TinyWindowEngine, with_context
 
 from semmix.bundle import PRECISIONS, Bundle
+from semmix.bundle.parity import Parity, SoundParity
+from semmix.bundle.thresholds import Thresholds, thresholds
 from semmix.cues.text import TextEncoder
 from semmix.errors import UsageError
 
 Mutation = Callable[[onnx.ModelProto], None]
+FEW = only("silence", "impulse", "clipped", "steps", "speech")
 
 
 @pytest.fixture(scope="module")
 def gate(exported) -> Gate:
     """PyTorch's answers, heard once for all tests."""
     reference = open_engine(exported.bundle, "torch")
-    return Gate(reference, gate_sounds(reference.spec, brief=True))
+    return Gate(reference, FEW(reference.spec))
 
 
-def judge(gate: Gate, bundle: Bundle) -> Parity:
-    limits = thresholds("fp32", bundle.spec)
-    return gate.compare(open_engine(bundle, "ort"), limits, batches=(3,))
+@pytest.fixture(scope="module")
+def window_gate(windowed) -> Gate:
+    """The same of a network that hears windows."""
+    reference = open_window_engine(windowed.bundle, "torch")
+    return Gate(reference, only("steps", "speech")(reference.spec))
 
 
-def mutated(bundle: Bundle, mutation: Mutation, to: Path) -> Bundle:
-    """A copy whose fp32 graph was changed, and whose record says that it passed."""
+def judge(gate: Gate, bundle: Bundle, precision: str = "fp32") -> Parity:
+    spec = bundle.manifest.spec
+    open_one = open_engine if bundle.window_spec is None else open_window_engine
+    engine = open_one(bundle, "ort", precision=precision)
+    return gate.compare(engine, thresholds(precision, spec), batches=several(spec))
+
+
+def mutated(bundle: Bundle, mutation: Mutation, to: Path, precision: str = "fp32") -> Bundle:
+    """A copy whose fp32 graph was changed, in a precision, and whose record says that it passed."""
     model = onnx.load_from_string(bundle.highlighter_graph())
     mutation(model)
     graph = model.SerializeToString()
-    return bundle.add_precision(
-        "fp32", graph, parity={"passed": True}, provenance={}, to=to, replace=True
-    )
+    record = record_of(graph)
+    return bundle.add_precision(precision, graph, parity=record, provenance={}, to=to, replace=True)
 
 
 # --- Mutations ----------------------------------------------------------------------------------
@@ -98,6 +110,8 @@ def shifted() -> Mutation:
     return rewired({"mask": "kept"}, *nodes)
 
 
+_MILD = "decoder.0.time_out"
+
 MUTATIONS = {
     "a weight off by a percent": scaled("decoder.0.time_out", 1.01),
     "the head's weights off by a percent": scaled("head.weights.1", 1.01),
@@ -128,6 +142,76 @@ def test_what_was_broken_fails(gate: Gate, exported, tmp_path: Path, name: str) 
     failing = {f.partition(",")[0] for f in parity.failures}
     # Not only one odd sound or a batch tells: speech does.
     assert "speech" in failing
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8", "int8cpu"])
+def test_limits_lie_where_they_are_said_to(
+    gate: Gate, exported, tmp_path: Path, precision: str
+) -> None:
+    """One weight off by so much that the worst ratio comes to lie just within, and just below."""
+    limit_db = thresholds(precision, exported.bundle.spec).snr_db
+    share = 1e-3
+    trial = mutated(exported.bundle, scaled(_MILD, 1.0 + share), tmp_path / "t", precision)
+    # Small errors are in proportion to what made them.
+    share *= 10.0 ** ((judge(gate, trial, precision).snr_db - limit_db) / 20.0)
+    for margin_db in (1.0, -1.0):
+        off = scaled(_MILD, 1.0 + share * 10.0 ** (-margin_db / 20.0))
+        bundle = mutated(exported.bundle, off, tmp_path / f"{margin_db}", precision)
+        parity = judge(gate, bundle, precision)
+        assert parity.passed == (margin_db > 0), parity.failures
+        assert abs(parity.snr_db - limit_db) < 2.0
+
+
+WINDOW_MUTATIONS = {
+    "a weight of the decoder off by a percent": scaled("network.decoder.5.conv_tr.weight", 1.01),
+    "a weight beside the spectrogram off by a percent": scaled(
+        "network.tdecoder.4.conv_tr.weight", 1.01
+    ),
+    "cues that are not heard": scaled("network.latent_transformer.proj_out.weight", 0.0),
+}
+
+
+def test_windows_that_were_not_touched_pass(window_gate: Gate, windowed) -> None:
+    parity = judge(window_gate, windowed.bundle)
+    assert parity.failures == ()
+    assert parity.passed
+
+
+@pytest.mark.parametrize("name", WINDOW_MUTATIONS)
+def test_windows_that_were_broken_fail(
+    window_gate: Gate, windowed, tmp_path: Path, name: str
+) -> None:
+    broken = mutated(windowed.bundle, WINDOW_MUTATIONS[name], tmp_path / "broken")
+    parity = judge(window_gate, broken)
+    assert not parity.passed
+    assert "speech" in {f.partition(",")[0] for f in parity.failures}
+
+
+def test_an_engine_that_float32_stood_in_for_fails(gate: Gate, exported) -> None:
+    """What was compared is float32 with float32, so every number is perfect."""
+
+    class Guarded:
+        def __init__(self) -> None:
+            self._engine = open_engine(exported.bundle, "torch")
+            self.name, self.provider, self.precision = "guarded", "none", "fp16"
+            self.spec, self.fallback_runs = self._engine.spec, 7
+            self.encode_context = self._engine.encode_context
+            self.initial_state = self._engine.initial_state
+
+        def run(self, *inputs: object) -> object:
+            self.fallback_runs += 1
+            return self._engine.run(*inputs)  # type: ignore[arg-type]
+
+    engine = Guarded()
+    parity = gate.compare(engine, thresholds("fp16", TINY_SPEC), batches=())  # type: ignore[arg-type]
+    assert parity.snr_db == 200.0
+    # Runs of before are no concern of this comparison's.
+    runs = engine.fallback_runs - 7
+    assert parity.failures == (f"fp32 took over in {runs} runs that gave no numbers",)
+    assert not parity.passed
+    record = parity.to_record()
+    assert record["fallback_runs"] == runs
+    assert record["passed"] is False
 
 
 def test_broken_cues_fail(gate: Gate, exported, tmp_path: Path) -> None:
@@ -200,7 +284,7 @@ def test_a_record_is_plain_json_even_of_what_is_no_number(gate: Gate, exported, 
     broken = mutated(exported.bundle, MUTATIONS["one number that is none"], tmp_path / "nan")
     engine = open_engine(broken, "ort")
     parity = gate.compare(engine, thresholds("fp32", broken.spec), batches=(3,))
-    record = parity.record(engine, broken.highlighter_graph(), "torch")
+    record = gate_record(parity, engine, broken, "torch")
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert record["passed"] is False
     assert record["snr_db"] is None
@@ -269,7 +353,7 @@ def test_cues_are_sentences_where_the_encoder_is_the_models_own() -> None:
 @pytest.mark.parametrize("context", ["text", "none"])
 def test_models_of_windows_are_judged_likewise(context: str) -> None:
     engine = TinyWindowEngine(with_context(context))
-    gate = Gate(engine, gate_sounds(engine.spec, brief=True))
+    gate = Gate(engine, gate_sounds(engine.spec, brief=True), brief=True)
     limits = thresholds("fp32", engine.spec)
     assert gate.compare(engine, limits, batches=(3,)).passed
 

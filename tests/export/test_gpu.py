@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import tolerances
 from semmix_export import verification, verify
-from semmix_export.gate_sounds import gate_sounds
 from semmix_rt import Remixer
 from semmix_rt.engines import open_engine, open_window_engine
 from semmix_rt.engines.trt.batches import Batch
 from semmix_rt.engines.trt.engine import TensorrtEngine
 from semmix_rt.engines.trt.plans import FOLDER_VARIABLE
 from support_engine import broken_fp16
+from support_gate import only
 from support_gpu import STAND_IN, Place, chunks, latency, masks, open_place, without_graphs
 from support_precisions import graphs_of
 from support_window import tiny_window_bundle
@@ -90,11 +90,7 @@ def test_the_gate_passes_and_a_film_may_be_heard(
 ) -> None:
     if not place.real:
         # The sounds themselves are tested with the gate.
-        monkeypatch.setattr(
-            verification,
-            "gate_sounds",
-            lambda spec, **options: gate_sounds(spec, brief=True, **options)[-1:],
-        )
+        monkeypatch.setattr(verification, "gate_sounds", only("speech"))
     place.build(model, ["fp16"])
     found = verify(model, engine=place.engine, precisions=["fp16"])
     assert found.kept == "engines"

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import soundfile
 from semmix_export import verification, verify
-from semmix_export.gate_sounds import gate_sounds
 from semmix_rt import Remixer, remix
 from semmix_rt.cli.root import main
 from semmix_rt.engines import open_engine
@@ -20,6 +19,8 @@ from semmix_rt.engines.trt.batches import Batch
 from semmix_rt.engines.trt.engine import TensorrtRtxEngine
 from semmix_rt.engines.trt.plans import FOLDER_VARIABLE, PlanFolder, StoredPlan
 from support_export import a_little_off
+from support_gate import only
+from support_parity import record_of
 from support_remix import nothing_left, programme
 from support_trt import FakeDevice, key_of, stand_in, store
 
@@ -33,11 +34,7 @@ ENGINE = "tensorrt-rtx"
 @pytest.fixture(autouse=True)
 def _few_sounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sounds themselves are tested with the gate."""
-    monkeypatch.setattr(
-        verification,
-        "gate_sounds",
-        lambda spec, **options: gate_sounds(spec, brief=True, **options)[-1:],
-    )
+    monkeypatch.setattr(verification, "gate_sounds", only("speech"))
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ def built(exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Built:
     stand_in(monkeypatch, FakeDevice())
     bundle = exported.bundle.save(tmp_path / "own")
     wrong = a_little_off(bundle.highlighter_graph())
-    bundle = bundle.add_precision("fp16", wrong, parity={"passed": True}, provenance={})
+    bundle = bundle.add_precision("fp16", wrong, parity=record_of(wrong), provenance={})
     store(bundle, "context")
     return Built(bundle, {name: store(bundle, "highlighter", name) for name in ("fp32", "fp16")})
 
@@ -186,5 +183,5 @@ def test_the_command_says_where_records_went(
 
 
 def test_engines_that_no_record_is_about_refuse_to_write(built: Built) -> None:
-    with pytest.raises(UsageError, match="of ort and of compiled engines, not of torch"):
+    with pytest.raises(UsageError, match="of compiled engines, not of torch"):
         verify(built.bundle, engine="torch", write=True)

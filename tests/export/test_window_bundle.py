@@ -13,7 +13,6 @@ import torch
 from onnx import numpy_helper
 from semmix_export import window_bundle
 from semmix_export.gate_sounds import proof_sound
-from semmix_export.thresholds import thresholds
 from semmix_export.window_bundle import export_window_bundle
 from semmix_rt.engines import open_window_engine
 from semmix_rt.media.decoding import audio_blocks
@@ -22,6 +21,7 @@ from support_remix import EXAMPLE
 from support_window import short_windows
 
 from semmix.bundle import Bundle
+from semmix.bundle.thresholds import thresholds
 from semmix.dsp.windows import analyse, synthesise
 from semmix.errors import ModelFormatError, ParityError
 from semmix.metrics import snr_db

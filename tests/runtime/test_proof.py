@@ -12,6 +12,7 @@ from semmix_rt import Remixer, remix
 from semmix_rt.cli.root import main
 from semmix_rt.proof import check_proof
 from support_engine import highlighter_onnx, tiny_model
+from support_parity import record_of
 from support_remix import make_bundle, nothing_left, programme, remix_spec
 
 from semmix.bundle import Bundle
@@ -24,8 +25,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """Proved in fp32, failed in fp16, never compared in int8cpu; each is another network."""
     made = make_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
     half, eight = (highlighter_onnx(tiny_model(seed, remix_spec())) for seed in (4, 5))
-    made = made.add_precision("fp16", half, parity={"passed": False}, provenance={})
-    made = made.add_precision("int8cpu", eight, parity={"passed": True}, provenance={})
+    made = made.add_precision("fp16", half, parity=record_of(half, passed=False), provenance={})
+    made = made.add_precision("int8cpu", eight, parity=record_of(eight), provenance={})
     parity = {name: record for name, record in made.parity.items() if name != "int8cpu"}
     manifest = json.loads((made.path / "bundle.json").read_text())
     (made.path / "bundle.json").write_text(json.dumps(manifest | {"parity": parity}))
@@ -54,11 +55,12 @@ def test_only_a_passing_record_passes(bundle: Bundle) -> None:
 
 def test_a_record_of_another_graph_proves_nothing(bundle: Bundle, tmp_path: Path) -> None:
     own = bundle.save(tmp_path / "own")
-    graph = own.manifest.files["highlighter.fp16.onnx"].sha256
-    own = own.with_parity("fp16", {"passed": True, "graph_sha256": graph})
-    assert own.parity_passed("fp16")
-    own = own.with_parity("fp16", {"passed": True, "graph_sha256": "0" * 64})
-    assert not own.parity_passed("fp16")
+    graph = own.highlighter_graph("fp16")
+    own = own.with_parity("fp16", record_of(graph))
+    assert check_proof(own, "ort", "fp16", allow_unverified=False) == ""
+    own = own.with_parity("fp16", record_of(graph, graph_sha256="0" * 64))
+    with pytest.raises(ParityError, match="failed its comparison"):
+        check_proof(own, "ort", "fp16", allow_unverified=False)
 
 
 def test_remix_refuses_it_and_writes_nothing(bundle: Bundle, source: Path, tmp_path: Path) -> None:

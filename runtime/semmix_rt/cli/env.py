@@ -64,9 +64,8 @@ def _bundle_lines(bundle: dict[str, Any]) -> Iterator[str]:
     for precision in bundle["precisions"]:
         record = bundle["parity"].get(precision)
         verdict = "fails parity" if precision in bundle["unproven"] else "passed parity"
-        numbers = record if isinstance(record, dict) else {}
-        details = ", ".join(f"{key} {value}" for key, value in numbers.items() if key != "passed")
-        yield _row(f"  {precision}", f"{verdict} ({details})" if details else verdict)
+        worst = record.get("snr_db") if isinstance(record, dict) else None
+        yield _row(f"  {precision}", verdict if worst is None else f"{verdict} (snr_db {worst})")
 
 
 def _row(label: str, value: str) -> str:

@@ -11,6 +11,9 @@ from semmix_rt.engines.base import Float32, State
 Graph = Literal["context", "highlighter"]
 Shapes = dict[str, tuple[int, ...]]
 
+BATCH_AXIS, SEGMENT_AXIS = "batch", "segments"
+"""Names of the first axes of exported graphs, of any size: streams or windows, segments of cues."""
+
 
 def graph_shapes(spec: Spec, graph: Graph, batch: int = 1) -> Shapes:
     """Shape of each input of a graph, for `batch` streams, windows or segments of cues.

@@ -7,6 +7,7 @@ was built in (#17801).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,8 +20,16 @@ from semmix.bundle import Bundle
 from semmix.errors import EngineError, EngineMismatchError, ProviderError, first_line
 from semmix.specs import ModelSpec, Spec
 from semmix_rt.engines.base import Float32, State
-from semmix_rt.engines.inputs import Graph, chunk_inputs, graph_shapes
-from semmix_rt.engines.ort_placement import RECORD, check_placement
+from semmix_rt.engines.inputs import (
+    BATCH_AXIS,
+    SEGMENT_AXIS,
+    Graph,
+    chunk_inputs,
+    graph_shapes,
+)
+from semmix_rt.engines.ort_placement import RECORD, TENSORRT, check_placement
+from semmix_rt.engines.ort_records import RecordedHere
+from semmix_rt.user_cache import FOLDER_VARIABLE, user_cache
 
 _LOG_ERRORS_ONLY = 3
 # A folder cannot lie inside a file.
@@ -29,7 +38,7 @@ _CPU = "CPUExecutionProvider"
 _INSTALL = {
     _CPU: "pip install 'semmix-rt[cpu]'",
     "CUDAExecutionProvider": "in an environment without onnxruntime, pip install 'semmix-rt[gpu]'",
-    "TensorrtExecutionProvider": (
+    TENSORRT: (
         "in an environment without onnxruntime, pip install 'semmix-rt[gpu]' and the TensorRT "
         "version that onnxruntime-gpu was built for"
     ),
@@ -52,17 +61,20 @@ class OrtEngine:
         provider: the execution provider that runs.
         precision: precision of the mask network.
         spec: the network's numbers.
+        bundle: whose networks run.
     """
 
     engine_name: ClassVar[str] = "ort"
     requested_provider: ClassVar[str] = _CPU
+    one_by_one: ClassVar[bool] = False
+    """Whether streams, and segments of cues, are run each for itself."""
 
     def __init__(self, bundle: Bundle, *, precision: str = "fp32", threads: int = 1) -> None:
         """Load the networks; see `open_engine` for the errors."""
         self.name = self.engine_name
         self.provider = self.requested_provider
         self.precision = precision
-        self.spec = bundle.spec
+        self.spec, self.bundle = bundle.spec, bundle
         shared = self.provider == _CPU
         within = 1 if shared else threads
         self._crew = ThreadPoolExecutor(threads) if shared and threads > 1 else None
@@ -91,11 +103,12 @@ class OrtEngine:
             EngineMismatchError: the embeddings have another shape.
             EngineError: ONNX Runtime fails.
         """
-        spec = self.spec
-        axes = graph_shapes(spec, "context", embeddings.shape[0])["embeddings"]
-        feeds = {"embeddings": feed("embeddings", embeddings, axes)}
-        tokens: Float32 = run_graph(self._context, ["tokens"], feeds)[0]
-        return tokens
+        axes = graph_shapes(self.spec, "context", embeddings.shape[0])["embeddings"]
+        whole = feed("embeddings", embeddings, axes)
+        pieces = [one[None] for one in whole] if self.one_by_one else [whole]
+        tokens = [run_graph(self._context, ["tokens"], {"embeddings": p})[0] for p in pieces]
+        none = np.zeros((0, len(self.spec.cue_types), self.spec.token_dim), np.float32)
+        return np.concatenate([none, *tokens])
 
     def initial_state(self, batch: int = 1) -> State:
         """Zero state for `batch` streams, each tensor `[B, *shape]`, float32."""
@@ -113,13 +126,16 @@ class OrtEngine:
             EngineError: ONNX Runtime fails.
         """
         feeds = self.feeds(spectrum, tokens, weights, state)
-        shares = min(len(spectrum), self._threads)
-        if self._crew is None or shares < 2:
+        shares = len(spectrum) if self.one_by_one else 1
+        if self._crew is not None:
+            shares = min(len(spectrum), self._threads)
+        if shares < 2:
             mask, *following = self._run(feeds)
             return mask, tuple(following)
         pieces = zip(*(np.array_split(array, shares) for array in feeds.values()), strict=True)
         shared = [dict(zip(feeds, arrays, strict=True)) for arrays in pieces]
-        outputs = zip(*self._crew.map(self._run, shared), strict=True)
+        run = map if self._crew is None else self._crew.map
+        outputs = zip(*run(self._run, shared), strict=True)
         mask, *following = (np.concatenate(parts) for parts in outputs)
         return mask, tuple(following)
 
@@ -140,18 +156,19 @@ class OrtEngine:
         return {name: feed(name, array, shapes[name]) for name, array in inputs.items()}
 
 
-class OrtCudaEngine(OrtEngine):
+class OrtCudaEngine(RecordedHere, OrtEngine):
     """The same networks on ONNX Runtime's CUDA provider."""
 
     engine_name = "ort-cuda"
     requested_provider = "CUDAExecutionProvider"
 
 
-class OrtTensorrtEngine(OrtEngine):
-    """The same networks on ONNX Runtime's TensorRT provider."""
+class OrtTensorrtEngine(RecordedHere, OrtEngine):
+    """The same networks on ONNX Runtime's TensorRT provider, each compiled for a batch of one."""
 
     engine_name = "ort-tensorrt"
-    requested_provider = "TensorrtExecutionProvider"
+    requested_provider = TENSORRT
+    one_by_one = True
 
 
 def open_session(
@@ -162,18 +179,21 @@ def open_session(
     A GPU provider may leave single operators to the CPU, but no product of tensors. Graphs of
     the precision `int8` are bound for TensorRT: elsewhere their Q/DQ pairs are computed as they
     stand, since ONNX Runtime's own kernels for them overflow 16 bits on CPUs without VNNI. So are
-    they where `exact` is set, and nothing else is fused or rewritten either.
+    they where `exact` is set, and nothing else is fused or rewritten either. TensorRT's provider
+    takes a batch of one alone: with an axis left open it would compile anew, in the midst of a
+    film, whenever a batch is larger than those before.
 
     Raises:
-        ProviderError: the provider is not built in, does not start on this machine, or leaves
-            products to another.
-        EngineError: the graph is damaged or holds an operator this runtime lacks.
+        ProviderError: the provider is not built in, does not start on this machine, leaves
+            products to another, or finds an open axis of a name that no exporter of ours gives.
+        EngineError: the graph is damaged or holds an operator this runtime lacks, or the folder
+            for compiled engines cannot be made.
     """
     if provider not in ort.get_available_providers():
         raise ProviderError(
             f"this onnxruntime {ort.__version__} has no {provider}: {_INSTALL.get(provider, '')}"
         )
-    providers = [provider] if provider == _CPU else [provider, _CPU]
+    providers: list[Any] = [provider] if provider == _CPU else [provider, _CPU]
     options = session_options(threads)
     if exact:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -181,6 +201,10 @@ def open_session(
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     if provider != _CPU:
         options.add_session_config_entry(*RECORD)
+    if provider == TENSORRT:
+        providers[0] = (provider, _tensorrt_options(model))
+        for axis in (BATCH_AXIS, SEGMENT_AXIS):
+            options.add_free_dimension_override_by_name(axis, 1)
     try:
         # enable_fallback=0: the wrapper would print to stdout and go on with the CPU.
         session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
@@ -194,9 +218,50 @@ def open_session(
     running = session.get_providers()
     if running[:1] != [provider]:
         raise _provider_failed(provider, f"it would run on {', '.join(running)}")
+    if provider == TENSORRT:
+        _check_pinned(session)
     if provider != _CPU:
         check_placement(session, provider)
     return session
+
+
+def _tensorrt_options(model: bytes) -> dict[str, str]:
+    """Where TensorRT's provider keeps what it compiled of a graph, for the next start.
+
+    It names its files after the graph's nodes, not its weights, so that networks of one form would
+    get each other's engines: each graph has a folder of its own, in the cache of this user.
+
+    Raises:
+        EngineError: the folder cannot be made.
+    """
+    folder = user_cache("ort-tensorrt") / hashlib.sha256(model).hexdigest()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise EngineError(
+            f"compiled engines cannot be kept in {folder} ({exc.strerror or exc}): make space "
+            f"there, or name another folder in {FOLDER_VARIABLE}"
+        ) from exc
+    return {
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": str(folder),
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": str(folder),
+    }
+
+
+def _check_pinned(session: ort.InferenceSession) -> None:
+    """Refuse a graph that still takes inputs of any size.
+
+    Raises:
+        ProviderError: it does.
+    """
+    for tensor in session.get_inputs():
+        if not all(isinstance(size, int) for size in tensor.shape):
+            raise ProviderError(
+                f"{TENSORRT} compiles graphs of fixed sizes, and {tensor.name} is {tensor.shape}: "
+                "export the model again, or choose --engine ort-cuda"
+            )
 
 
 def session_options(threads: int) -> ort.SessionOptions:

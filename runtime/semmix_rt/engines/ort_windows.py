@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
+
+import numpy as np
 
 from semmix.bundle import Bundle
 from semmix.errors import EngineMismatchError
@@ -10,6 +12,8 @@ from semmix.specs import WindowSpec
 from semmix_rt.engines.base import Float32
 from semmix_rt.engines.inputs import graph_shapes, window_inputs
 from semmix_rt.engines.ort import Axes, check_graph, feed, graph_axes, open_session, run_graph
+from semmix_rt.engines.ort_placement import TENSORRT
+from semmix_rt.engines.ort_records import RecordedHere
 
 
 class OrtWindowEngine:
@@ -17,6 +21,8 @@ class OrtWindowEngine:
 
     engine_name: ClassVar[str] = "ort"
     requested_provider: ClassVar[str] = "CPUExecutionProvider"
+    one_by_one: ClassVar[bool] = False
+    """Whether windows are run each for itself."""
 
     def __init__(
         self,
@@ -65,7 +71,7 @@ class OrtWindowEngine:
         check_graph(self._highlighter, inputs, outputs, f"the mask graph of {where}")
 
     @classmethod
-    def open(cls, bundle: Bundle, threads: int, precision: str) -> OrtWindowEngine:
+    def open(cls, bundle: Bundle, threads: int, precision: str) -> Self:
         """The engine over a bundle's networks, with `threads` CPU threads."""
         spec = bundle.window_spec
         assert spec is not None
@@ -105,19 +111,35 @@ class OrtWindowEngine:
         inputs = window_inputs(self.spec, magnitude, waveform, tokens)
         shapes = graph_shapes(self.spec, "highlighter", magnitude.shape[0])
         feeds = {name: feed(name, array, shapes[name]) for name, array in inputs.items()}
-        mask, wave = run_graph(self._highlighter, ["mask", "wave"], feeds)
+        windows = magnitude.shape[0] if self.one_by_one else 1
+        split = zip(*(np.array_split(array, windows) for array in feeds.values()), strict=True)
+        pieces = [dict(zip(feeds, arrays, strict=True)) for arrays in split]
+        found = [run_graph(self._highlighter, ["mask", "wave"], piece) for piece in pieces]
+        mask, wave = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return mask, wave
 
 
-class OrtCudaWindowEngine(OrtWindowEngine):
+class _OfBundle(RecordedHere, OrtWindowEngine):
+    """An engine on a GPU provider, which knows the bundle that its record is about."""
+
+    @classmethod
+    def open(cls, bundle: Bundle, threads: int, precision: str) -> Self:
+        """See `OrtWindowEngine.open`."""
+        engine = super().open(bundle, threads, precision)
+        engine.bundle = bundle
+        return engine
+
+
+class OrtCudaWindowEngine(_OfBundle):
     """The same networks on ONNX Runtime's CUDA provider."""
 
     engine_name = "ort-cuda"
     requested_provider = "CUDAExecutionProvider"
 
 
-class OrtTensorrtWindowEngine(OrtWindowEngine):
-    """The same networks on ONNX Runtime's TensorRT provider."""
+class OrtTensorrtWindowEngine(_OfBundle):
+    """The same networks on ONNX Runtime's TensorRT provider, each compiled for a single window."""
 
     engine_name = "ort-tensorrt"
-    requested_provider = "TensorrtExecutionProvider"
+    requested_provider = TENSORRT
+    one_by_one = True
