@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from semmix_rt.cues.explain import png_bytes
+from semmix_rt.cues.png import png_bytes
 
 from semmix.training.muddymix import DURATION_S
 
