@@ -15,10 +15,11 @@ from semmix_export.graph_facts import graph_facts
 from semmix_export.graphs import example_inputs
 from semmix_export.inspection import EngineFacts
 from semmix_rt.cli.root import main
+from support_engine import bundle_parts
 from support_window import TINY_WINDOW, tiny_window_bundle
 from torch.utils.flop_counter import FlopCounterMode
 
-from semmix.bundle import Bundle
+from semmix.bundle import Bundle, write_bundle
 from semmix.errors import ModelFormatError
 
 
@@ -251,22 +252,17 @@ def test_weights_that_cannot_be_are_refused(weight: TensorProto) -> None:
 
 
 def test_what_a_file_says_never_acts_on_the_terminal(
-    exported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    provenance = {"t\x1b[2Jool": "red\x1b[31m\x1b]0;title\x07\u202eover\x9b", "n": {"a\nb": ["\r"]}}
-    bundle = exported.bundle.add_precision(
-        "fp16",
-        exported.bundle.highlighter_graph(),
-        parity={"passed": True, "against": "\x1b[8m"},
-        provenance=provenance,
-        to=tmp_path / "own",
-    )
+    said = {"t\x1b[2Jool": "red\x1b[31m\x1b]0;title\x07\u202eover\x9b", "n": {"a\nb": ["\r"]}}
+    parts = bundle_parts() | {"provenance": said}
+    bundle = write_bundle(tmp_path / "own", **parts)
     for options in ([], ["--json"]):
         assert main(["inspect", str(bundle.path), *options]) == 0
         out = capsys.readouterr().out
         assert out.replace("\n", "").isprintable()
         assert "over" in out
-    assert json.loads(out)["precisions"]["fp16"]["provenance"] == provenance
+    assert json.loads(out)["provenance"] == said
     plan = tmp_path / "abc.plan"
     plan.write_bytes(b"compiled")
     plan.with_suffix(".json").write_text(json.dumps({"key": "\x1b[2J"}))
