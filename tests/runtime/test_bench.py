@@ -7,7 +7,6 @@ import statistics
 import sys
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -284,36 +283,20 @@ def test_memory_is_that_of_a_process_of_its_own(bundle: Bundle) -> None:
     assert 30.0 < peak_mb < 400.0
 
 
-class FakeCuda:
-    """Of cuda-python what tells memory; each look finds less free."""
-
-    class cudaError_t:  # noqa: N801
-        cudaSuccess = 0  # noqa: N815
-
-    def __init__(self, *free_bytes: int, error: int = 0) -> None:
-        self._free, self._error = list(free_bytes), error
-
-    def cudaMemGetInfo(self) -> tuple[int, int, int]:  # noqa: N802
-        return (self._error, self._free.pop(0), 8_000_000_000)
-
-
-def test_memory_of_the_gpu_is_what_is_less_free_since() -> None:
-    assert GpuMemory(FakeCuda(700_000_000, 450_000_000)).taken_mb() == pytest.approx(250.0)
-    assert GpuMemory(FakeCuda(700, 450, error=35)).taken_mb() is None
-    assert GpuMemory(None).taken_mb() is None
+def test_memory_of_the_gpu_is_what_is_less_free_since(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = iter([700_000_000, 450_000_000, 700_000_000, None])
+    monkeypatch.setattr("semmix_rt.bench.memory.free_bytes", lambda: next(free))
+    assert GpuMemory("tensorrt-rtx").taken_mb() == pytest.approx(250.0)
+    assert GpuMemory("ort-cuda").taken_mb() is None
 
 
 def test_memory_of_the_gpu_is_asked_of_engines_on_it_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked = SimpleNamespace(runtime=FakeCuda(*[10**9] * 9))
-    monkeypatch.setitem(sys.modules, "cuda.bindings", asked)
-    monkeypatch.setitem(sys.modules, "cuda", SimpleNamespace(bindings=asked))
+    monkeypatch.setattr("semmix_rt.bench.memory.free_bytes", lambda: 1)
     for engine in known_engines(Bundle.default()):
         on_gpu = engine.startswith("tensorrt") or engine in ("ort-cuda", "ort-tensorrt")
-        assert GpuMemory.of_engine(engine).taken_mb() == (0.0 if on_gpu else None)
-    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
-    assert GpuMemory.of_engine("tensorrt").taken_mb() is None
+        assert GpuMemory(engine).taken_mb() == (0.0 if on_gpu else None)
 
 
 def test_what_means_nothing_for_a_network_is_told_and_refused(bundle: Bundle) -> None:

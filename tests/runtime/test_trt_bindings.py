@@ -7,7 +7,7 @@ from importlib import import_module
 
 import pytest
 from semmix_export.tensorrt.compile import RTX_TARGETS
-from semmix_rt.engines.trt.cuda import Cuda
+from semmix_rt.engines.trt.cuda import Cuda, free_bytes
 from semmix_rt.engines.trt.library import LIBRARIES, Library, check_version, journal, load
 from semmix_rt.engines.trt.runner import deserialise
 from support_bindings import all_uses, bindings, uses
@@ -41,6 +41,7 @@ CALLS = {
     "cudaStreamDestroy": 1,
     "cudaStreamSynchronize": 1,
     "cudaMalloc": 1,
+    "cudaMemGetInfo": 0,
     "cudaFree": 1,
     "cudaMallocHost": 1,
     "cudaFreeHost": 1,
@@ -174,6 +175,7 @@ def test_without_a_driver_the_gpu_and_the_engine_say_so() -> None:
         pytest.skip("this machine has an NVIDIA GPU")
     with pytest.raises(ProviderError, match=r"no NVIDIA GPU starts .*--engine ort"):
         Cuda()
+    assert free_bytes() is None
     with pytest.raises(EngineError, match=r"TensorRT for RTX .*"):
         deserialise(RTX, b"no plan")
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import Any
 
 from semmix.bundle import Bundle
 from semmix_rt.bench.cases import Case
 from semmix_rt.bench.opening import open_case
 from semmix_rt.bench.runners import stream_or_window
 from semmix_rt.bench.sound import seeded_sound
+from semmix_rt.engines.trt.cuda import free_bytes
 from semmix_rt.report import peak_rss_mb
 
 ON_GPU = frozenset({"ort-cuda", "ort-tensorrt", "tensorrt", "tensorrt-rtx"})
@@ -48,42 +48,24 @@ def memory_mb(bundle: Bundle, case: Case, threads: int) -> tuple[float | None, f
 class GpuMemory:
     """Memory that is taken on the first GPU from here on, by whomever: run nothing beside.
 
-    That of the CUDA runtime itself, which this starts, is not among it.
+    That of the CUDA runtime itself, which the first look starts, is not among it.
     """
 
-    def __init__(self, runtime: Any) -> None:
-        """Look how much is free; `runtime` is `cuda.bindings.runtime`, or None."""
-        self._runtime = runtime
-        self._before = self._free_bytes()
-
-    @classmethod
-    def of_engine(cls, engine: str) -> GpuMemory:
-        """For an engine that runs on a GPU; for others it tells nothing."""
-        if engine not in ON_GPU:
-            return cls(None)
-        try:
-            from cuda.bindings import runtime
-        except ImportError:
-            return cls(None)
-        return cls(runtime)
+    def __init__(self, engine: str) -> None:
+        """Look how much is free, for an engine that runs on a GPU."""
+        self._before = free_bytes() if engine in ON_GPU else None
 
     def taken_mb(self) -> float | None:
-        """MB (1e6 bytes), None where it cannot be told."""
-        now = self._free_bytes()
+        """MB (1e6 bytes), None where it cannot be told and for engines that run elsewhere."""
+        now = None if self._before is None else free_bytes()
         return None if self._before is None or now is None else (self._before - now) / 1e6
-
-    def _free_bytes(self) -> int | None:
-        if self._runtime is None:
-            return None
-        error, *sizes = self._runtime.cudaMemGetInfo()
-        return int(sizes[0]) if error == self._runtime.cudaError_t.cudaSuccess else None
 
 
 def main() -> None:
     """Run a case and print this process's memory."""
     path, engine, precision, threads = sys.argv[1:]
     bundle = Bundle.load(path)
-    gpu = GpuMemory.of_engine(engine)
+    gpu = GpuMemory(engine)
     opened = open_case(bundle, Case(engine, precision, 0.0), int(threads))
     rate_hz = opened.spec.audio.sample_rate_hz
     runner = stream_or_window(opened, seeded_sound(4 * rate_hz, rate_hz))
