@@ -18,6 +18,10 @@ from semmix.nn.base.context import sinusoids
 PUBLISHED = Path(__file__).with_name("published_parameters.txt")
 WIDTH = 32
 
+_FURTHER_LAYER = re.compile(
+    r"latent_transformer\.(context_transformer_encoder\.layers|transformer_blocks)\.[2-9]\."
+)
+
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -42,7 +46,10 @@ def published_shapes() -> Shapes:
 
 
 def narrow_shapes() -> Shapes:
-    """The same with 4 instead of 24 channels and a transformer of 32 instead of 512."""
+    """The same with 4 instead of 24 channels, a transformer of 32 instead of 512, and two layers.
+
+    More layers have the same names over again, and cost exports and compilers minutes.
+    """
 
     def narrowed(name: str, size: int) -> int:
         if size % 6 == 0 and (size == 768 or not name.startswith("latent_transformer.")):
@@ -54,6 +61,7 @@ def narrow_shapes() -> Shapes:
     shapes = {
         name: tuple(narrowed(name, size) for size in shape)
         for name, shape in published_shapes().items()
+        if not _FURTHER_LAYER.match(name)
     }
     # Context vectors are as wide as ever.
     return shapes | {"latent_transformer.context_proj.weight": (WIDTH, 4096)}

@@ -43,7 +43,7 @@ class ExportedWindows:
 def windowed(tmp_path_factory: pytest.TempPathFactory) -> ExportedWindows:
     """One export for all tests: it takes a minute of a processor.
 
-    The checkpoint has every published name; all but its widths is as published.
+    The checkpoint's names and shapes come from the published list, not from this network.
     """
     folder = tmp_path_factory.mktemp("window")
     state = published(lively_weights(narrow_shapes()))

@@ -85,8 +85,8 @@ def test_json_is_all_there_is_on_stdout(
     facts = json.loads(out)
     bundle = Bundle.load(output)
     assert facts["sha256"] == bundle.sha256
-    assert (facts["context"], facts["context_dim"], facts["context_layers"]) == ("text", 4096, 3)
-    assert (facts["depth"], facts["channels"], facts["width"]) == (6, 4, 32)
+    assert (facts["context"], facts["context_dim"], facts["context_layers"]) == ("text", 4096, 2)
+    assert (facts["depth"], facts["channels"], facts["width"]) == (2, 4, 32)
     assert facts["parity"] == bundle.parity["fp32"]
     assert bundle.read("MODEL_CARD.md").decode() == "# Größe\n"
     assert "network.safetensors" in bundle.manifest.files
