@@ -66,6 +66,7 @@ class Server:
         url: base address.
         requests: path, headers and body of each request, in order.
         replies: status, headers and body by request number; the last one repeats.
+        script: makes the reply from a request's body in place of `replies`, where it is set.
         pause_s: waits before each byte of a body, 0 to send it at once.
     """
 
@@ -73,6 +74,7 @@ class Server:
         self.url = url
         self.requests: list[tuple[str, dict[str, str], dict]] = []
         self.replies: list[tuple[int, dict[str, str], bytes]] = []
+        self.script: Callable[[dict], tuple[int, dict[str, str], bytes]] | None = None
         self.pause_s = 0.0
 
     def say(self, *answers: str) -> None:
@@ -95,16 +97,17 @@ def endpoint() -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            seen.requests.append((self.path, dict(self.headers), json.loads(body)))
-            status, headers, reply = seen.next_reply()
+            asked = json.loads(body)
+            seen.requests.append((self.path, dict(self.headers), asked))
+            status, headers, reply = seen.script(asked) if seen.script else seen.next_reply()
             self.send_response(status)
             for name, value in {"Content-Length": str(len(reply)), **headers}.items():
                 self.send_header(name, value)
-            self.end_headers()
-            if not seen.pause_s:
-                self.wfile.write(reply)
-                return
             with suppress(OSError):
+                self.end_headers()
+                if not seen.pause_s:
+                    self.wfile.write(reply)
+                    return
                 for byte in reply:
                     sleep(seen.pause_s)
                     self.wfile.write(bytes([byte]))

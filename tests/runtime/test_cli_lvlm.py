@@ -84,7 +84,7 @@ def test_a_server_fills_the_sheet_and_is_asked_once(clip, server, capsys):
 def test_broken_answers_are_mended_and_hopeless_ones_named(clip, server, capsys):
     server.say(focused_answer(tone="Grim."), focused_answer(tone="unknown"), "no", "no", "{}")
     server.replies += [server.replies[0], server.replies[1]]
-    assert main(["cues", str(clip), "--json", *from_server(server)]) == 0
+    assert main(["cues", str(clip), "--json", "--requests", "1", *from_server(server)]) == 0
     out, err = capsys.readouterr()
     sheet = parse_sheet(out.encode())
     first, second = sheet.segments[:2]
@@ -142,6 +142,7 @@ def test_a_failing_server_leaves_nothing_behind(tmp_path, server, capsys, monkey
         (["--from", "openai:toy"], 2, "--cues-url"),
         (["--from", "openai:toy", "--url", "nonsense"], 2, "no address"),
         (["--from", "openai:toy", "--url", "http://h/v1", "--device", "cpu"], 2, "device"),
+        (["--from", "lvlm:.", "--requests", "2"], 2, "requests"),
         (["--from", "lvlm:none/such/folder"], 2, "is no model"),
         (["--from", "lvlm:.", "--url", "http://h/v1"], 2, "url"),
         (["--from", "lvlm:.", "--prompts", "long"], 2, "focused or minimal"),

@@ -5,6 +5,10 @@ from __future__ import annotations
 import io
 import json
 from base64 import b64decode
+from signal import SIGINT, pthread_kill
+from threading import Barrier, Event, main_thread
+from threading import enumerate as enumerate_threads
+from time import monotonic, sleep
 
 import av
 import numpy as np
@@ -194,6 +198,93 @@ def test_a_silent_or_dripping_server_times_out(server, pause_s):
     model, _ = chat(server, timeout_s=0.5)
     with pytest.raises(EngineError, match="cannot be asked"):
         model.answer([TALK])
+
+
+def numbered(count: int) -> list[Talk]:
+    return [Talk(IMAGE, (str(n),)) for n in range(count)]
+
+
+def number_of(body: dict) -> int:
+    return int(body["messages"][0]["content"][1]["text"])
+
+
+def test_some_requests_are_under_way_at_once_and_answers_keep_their_order(server):
+    """Three at a time: each waits until it has two companions, and later ones answer first."""
+    together = Barrier(3, timeout=10)
+
+    def script(body):
+        together.wait()
+        sleep(0.05 * (3 - number_of(body) % 3))
+        return 200, {}, completion(f"answer {number_of(body)}")
+
+    server.script = script
+    model, _ = chat(server, requests=3)
+    assert model.batch == 3
+    assert model.answer(numbered(9)) == [f"answer {n}" for n in range(9)]
+    assert not together.broken
+
+
+def test_one_request_at_a_time_is_one(server):
+    under_way: list[int] = []
+    most: list[int] = []
+
+    def script(body):
+        under_way.append(1)
+        most.append(len(under_way))
+        sleep(0.02)
+        under_way.pop()
+        return 200, {}, completion("x")
+
+    server.script = script
+    assert chat(server, requests=1)[0].answer(numbered(4)) == ["x"] * 4
+    assert most == [1] * 4
+
+
+def test_an_error_stops_what_was_not_asked_yet_and_waits_for_nothing(server):
+    """Picture 1 is refused; picture 0 would take a minute, and is not tried again after it."""
+    release = Event()
+
+    def script(body):
+        if number_of(body) == 1:
+            return 400, {}, b'{"error": {"message": "no such picture"}}'
+        release.wait(60)
+        return 503, {}, b""
+
+    server.script = script
+    model, _ = chat(server, requests=2)
+    started = monotonic()
+    try:
+        with pytest.raises(EngineError, match="no such picture"):
+            model.answer(numbered(8))
+        assert monotonic() - started < 30
+    finally:
+        release.set()
+    for thread in [t for t in enumerate_threads() if t.name == "semmix-request"]:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert sorted(number_of(body) for _, _, body in server.requests) == [0, 1]
+
+
+def test_ctrl_c_leaves_at_once(server):
+    release = Event()
+
+    # As from a terminal, once all are under way.
+    all_asked = Barrier(4, lambda: pthread_kill(main_thread().ident, SIGINT), timeout=10)
+
+    def script(body):
+        all_asked.wait()
+        release.wait(60)
+        return 200, {}, completion("x")
+
+    server.script = script
+    started = monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            chat(server)[0].answer(numbered(8))
+        assert monotonic() - started < 30
+    finally:
+        release.set()
+    assert len(server.requests) == 4
 
 
 def test_nobody_listening_is_one_sentence():

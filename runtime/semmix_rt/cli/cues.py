@@ -59,6 +59,7 @@ def command(
     cues_device: str | None,
     cues_dtype: str | None,
     cues_batch: int | None,
+    cues_requests: int | None,
     quiet: bool,
 ) -> None:
     """Read the visual cues of VIDEO into a cue sheet.
@@ -70,7 +71,9 @@ def command(
     _check_targets(video, [p for p in (output, explain) if p is not None], overwrite)
     from semmix_rt.cues.sources import CueSource
 
-    reader = CueSource(cues_from, cues_prompts, cues_url, cues_device, cues_dtype, cues_batch)
+    reader = CueSource(
+        *(cues_from, cues_prompts, cues_url, cues_device, cues_dtype, cues_batch, cues_requests)
+    )
     sheet = _extract(video, reader, no_cache, max_interval_s, output, explain, quiet)
     _show(sheet, output, explain, as_json, quiet)
 

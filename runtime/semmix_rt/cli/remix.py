@@ -142,6 +142,7 @@ def command(
     cues_device: str | None,
     cues_dtype: str | None,
     cues_batch: int | None,
+    cues_requests: int | None,
     model: Path | None,
     engine: str,
     precision: str,
@@ -168,7 +169,9 @@ def command(
     from semmix_rt.pipeline import remix
     from semmix_rt.progress import ProgressBar
 
-    reader = CueSource(cues_from, cues_prompts, cues_url, cues_device, cues_dtype, cues_batch)
+    reader = CueSource(
+        *(cues_from, cues_prompts, cues_url, cues_device, cues_dtype, cues_batch, cues_requests)
+    )
     with ExitStack() as stack:
         bar = None
         if not quiet and not dry_run:
