@@ -64,8 +64,13 @@ def export_tiny(folder: Path) -> Exported:
 
 def a_little_off(graph: bytes) -> bytes:
     """Further from what it was than float32 may be."""
+    return with_weight(graph, "head.weights.1", 1.1)
+
+
+def with_weight(graph: bytes, name: str, factor: float) -> bytes:
+    """A graph of which one weight, by the end of its dotted name, is scaled."""
     model = onnx.load_from_string(graph)
-    (weight,) = [w for w in model.graph.initializer if w.name.endswith("head.weights.1")]
-    array = numpy_helper.to_array(weight) * np.float32(1.1)
+    (weight,) = [w for w in model.graph.initializer if f".{w.name}".endswith(f".{name}")]
+    array = numpy_helper.to_array(weight) * np.float32(factor)
     weight.CopyFrom(numpy_helper.from_array(array, weight.name))
     return model.SerializeToString()

@@ -190,7 +190,7 @@ def _show(found: Verification) -> None:
 _KEPT = {
     "": "The records were not kept: the bundle is as it was.",
     "bundle": "The records were kept in the bundle.",
-    "engines": "The records were kept on this machine, beside the engines.",
+    "engines": "The records were kept beside the engines, on this machine.",
 }
 
 _HEAD = (

@@ -14,6 +14,7 @@ import torch
 from onnx import numpy_helper
 from safetensors.torch import load as load_safetensors
 from semmix_export.bundle import export_bundle
+from semmix_export.gate_sounds import gate_sounds
 from semmix_rt.engines import open_engine
 from support_export import ORIGIN
 from support_training import masked
@@ -61,6 +62,12 @@ def test_the_record_of_parity_says_what_was_found(exported) -> None:
     assert tolerances.EXPORT_SNR_DB <= record["snr_db"] <= 200.0
     assert 0.0 <= record["mask_max_difference"] < tolerances.ENGINE_MASK
     assert torch.__version__ in record["against"]
+    assert record["brief"] is False
+    heard = {(sound["sound"], sound["cues"]) for sound in record["sounds"]}
+    names = {sound.name for sound in gate_sounds(exported.bundle.spec)}
+    assert heard == {(name, cues) for name in names for cues in ("two shots", "none")}
+    assert record["graph_sha256"] == exported.bundle.highlighter_sha256("fp32")
+    assert record["context_sha256"] == exported.bundle.context_sha256
     assert thresholds("fp32", exported.bundle.spec).snr_db == tolerances.EXPORT_SNR_DB
 
 

@@ -110,7 +110,7 @@ def shifted() -> Mutation:
     return rewired({"mask": "kept"}, *nodes)
 
 
-_MILD = "decoder.0.time_out"
+_MILD = "head.weights.1"
 
 MUTATIONS = {
     "a weight off by a percent": scaled("decoder.0.time_out", 1.01),
@@ -151,15 +151,20 @@ def test_limits_lie_where_they_are_said_to(
     """One weight off by so much that the worst ratio comes to lie just within, and just below."""
     limit_db = thresholds(precision, exported.bundle.spec).snr_db
     share = 1e-3
-    trial = mutated(exported.bundle, scaled(_MILD, 1.0 + share), tmp_path / "t", precision)
-    # Small errors are in proportion to what made them.
-    share *= 10.0 ** ((judge(gate, trial, precision).snr_db - limit_db) / 20.0)
-    for margin_db in (1.0, -1.0):
-        off = scaled(_MILD, 1.0 + share * 10.0 ** (-margin_db / 20.0))
-        bundle = mutated(exported.bundle, off, tmp_path / f"{margin_db}", precision)
-        parity = judge(gate, bundle, precision)
-        assert parity.passed == (margin_db > 0), parity.failures
-        assert abs(parity.snr_db - limit_db) < 2.0
+    for side_db in (0.5, -0.5):
+        # Errors are in proportion to what made them, nearly: a few steps come close enough.
+        for _ in range(8):
+            off = scaled(_MILD, 1.0 + share)
+            bundle = mutated(exported.bundle, off, tmp_path / "off", precision)
+            parity = judge(gate, bundle, precision)
+            above_db = parity.snr_db - limit_db
+            if abs(above_db - side_db) < 0.4:
+                break
+            share *= 10.0 ** ((above_db - side_db) / 20.0)
+        assert abs(above_db - side_db) < 0.4
+        assert parity.passed == (side_db > 0), parity.failures
+        record = gate_record(parity, open_engine(bundle, "ort", precision=precision), bundle, "x")
+        assert bundle.proves(precision, record) == (side_db > 0)
 
 
 WINDOW_MUTATIONS = {
@@ -348,6 +353,15 @@ def test_cues_are_sentences_where_the_encoder_is_the_models_own() -> None:
     known = np.any(cues, axis=-1)
     np.testing.assert_allclose(np.linalg.norm(other, axis=-1), known, rtol=1e-6)
     assert gate_cues(with_context("none")) is None
+
+
+def test_windows_hear_no_impulse_and_every_class_even_in_brief() -> None:
+    full = {s.name: s.real for s in gate_sounds(TINY_WINDOW)}
+    brief = {s.name: s.real for s in gate_sounds(TINY_WINDOW, brief=True)}
+    assert "impulse" not in full
+    assert set(full) == {s.name for s in gate_sounds(TINY_SPEC)} - {"impulse"}
+    assert set(brief) < set(full)
+    assert {name for name, real in brief.items() if real} == set(CLASSES)
 
 
 @pytest.mark.parametrize("context", ["text", "none"])

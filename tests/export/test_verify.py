@@ -6,7 +6,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from semmix_export import verification, verify
 from semmix_export.gate_sounds import gate_sounds
 from semmix_rt import Remixer
@@ -14,8 +16,9 @@ from semmix_rt.cli.root import main
 from support_checkpoint import published, save_lightning
 from support_export import a_little_off
 from support_gate import only
+from support_ort import stand_in_for
 
-from semmix.bundle import Bundle
+from semmix.bundle import Bundle, FileRecord
 from semmix.errors import ModelFormatError, ParityError, UsageError
 
 
@@ -167,6 +170,67 @@ def test_the_command_tells_and_fails(
     assert Bundle.load(own.path).sha256 == own.sha256
 
 
+def test_precisions_come_listed_or_again_and_odd_ones_are_refused_at_once(
+    own: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[object] = []
+
+    def listening(bundle: object, *, precisions: object, **options: object) -> object:
+        asked.append(precisions)
+        return verify(own, precisions=["fp32"], write=False)
+
+    monkeypatch.setattr(verification, "verify", listening)
+    line = ["verify", str(own.path), "-q", "--precision", "int8,fp32", "--precision", "fp16,int8"]
+    assert main(line) == 0
+    assert main(line[:3]) == 0
+    assert asked == [("int8", "fp32", "fp16"), None]
+    assert main([*line, "--precision", "fp32,half"]) == 2
+    assert "no precision 'half'" in capsys.readouterr().err
+    assert len(asked) == 2
+
+
+def test_a_report_is_replaced_on_request_only(
+    own: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "verify.json"
+    report.write_text("mine")
+    line = ["verify", str(own.path), "--precision", "fp32", "--no-write", "--json", str(report)]
+    assert main(line) == 2
+    assert "exists: pass --overwrite" in capsys.readouterr().err
+    assert report.read_text() == "mine"
+    assert main([*line, "--overwrite"]) == 0
+    assert json.loads(report.read_text())["passed"] is True
+
+
+def test_sounds_that_a_precision_was_chosen_on_are_pointed_out(
+    own: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A number from there flatters; held-out sounds and other precisions' are as good as any."""
+    files = {name: tmp_path / f"{name}.wav" for name in ("ranges", "blocks", "apart")}
+    for number, path in enumerate(files.values()):
+        soundfile.write(path, 0.1 * np.sin(np.arange(48_000) * (0.1 + 0.05 * number)), 16_000)
+    clips = {name: [{"sha256": FileRecord.of(path).sha256}] for name, path in files.items()}
+    facts = {
+        "calibrated_on": [{"source": "made", "sha256": ""}, *clips["ranges"]],
+        "chosen_on": clips["blocks"],
+        "measured_on": clips["apart"],
+    }
+    graph = own.highlighter_graph()
+    bundle = own.add_precision("int8", graph, parity={}, provenance=facts, replace=True)
+    line = ["verify", str(bundle.path), "--no-write"]
+    for path in files.values():
+        line += ["--media", str(path)]
+    assert main([*line, "--precision", "int8", "--json", "-"]) == 0
+    out, err = capsys.readouterr()
+    warnings = json.loads(out)["warnings"]
+    assert len(warnings) == 2
+    for name, warning in zip(("ranges", "blocks"), warnings, strict=True):
+        assert warning.startswith(f"{files[name]} is among the sounds that int8 of ")
+        assert f"warning: {warning}" in err
+    assert main([*line, "--precision", "fp32"]) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
 def test_json_on_stdout_is_all_there_is(own: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     line = ["verify", str(own.path), "--precision", "fp32", "--no-write", "--json", "-"]
     assert main(line) == 0
@@ -195,3 +259,25 @@ def test_only_made_sounds_are_owned_up_to(own: Bundle, monkeypatch, capsys) -> N
     assert main(["verify", str(own.path), "--precision", "fp32"]) == 0
     assert "Only made sounds were heard" in capsys.readouterr().out
     assert Bundle.load(own.path).parity["fp32"]["only_made_sounds"] is True
+
+
+# --- Providers of GPUs --------------------------------------------------------------------------
+
+
+def test_a_gpu_provider_is_proved_on_this_machine(
+    own: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a provider that is none: TensorRT's, each graph for a batch of one."""
+    monkeypatch.setenv("SEMMIX_CACHE_DIR", str(tmp_path / "cache"))
+    stand_in_for(monkeypatch, "TensorrtExecutionProvider")
+    options = {"model": own.path, "engine": "ort-tensorrt"}
+    with pytest.raises(ParityError, match=r"never .* on this machine: run .*--engine ort-tensorrt"):
+        Remixer(48_000, 1, **options)
+    line = ["verify", str(own.path), "--engine", "ort-tensorrt", "--precision"]
+    assert main([*line, "fp32"]) == 0
+    assert "kept beside the engines, on this machine" in capsys.readouterr().out
+    assert Bundle.load(own.path).sha256 == own.sha256
+    Remixer(48_000, 1, **options)
+    assert main([*line, "fp16"]) == ParityError.exit_code
+    with pytest.raises(ParityError, match="in fp16 failed its comparison"):
+        Remixer(48_000, 1, precision="fp16", **options)

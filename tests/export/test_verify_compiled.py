@@ -6,6 +6,7 @@ On a GPU that is none, where a plan is its own ONNX graph; see `support_trt`.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from semmix_rt.engines import open_engine
 from semmix_rt.engines.trt.batches import Batch
 from semmix_rt.engines.trt.engine import TensorrtRtxEngine
 from semmix_rt.engines.trt.plans import FOLDER_VARIABLE, PlanFolder, StoredPlan
-from support_export import a_little_off
+from support_export import a_little_off, with_weight
 from support_gate import only
 from support_parity import record_of
 from support_remix import nothing_left, programme
@@ -85,6 +86,30 @@ def test_records_lie_beside_the_plans_and_decide(built: Built) -> None:
         built.remixer("fp16")
     with pytest.warns(UserWarning, match="in fp16 failed .* may be wrong"):
         built.remixer("fp16", allow_unverified=True)
+
+
+def test_an_engine_that_gives_no_numbers_fails(
+    built: Built, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each of its chunks is computed anew in float32, which agrees with PyTorch perfectly."""
+    graph = with_weight(built.bundle.highlighter_graph(), "head.bias", math.nan)
+    bundle = built.bundle.add_precision(
+        "fp16", graph, parity=record_of(graph), provenance={}, replace=True
+    )
+    store(bundle, "highlighter", "fp16")
+    found = verify(bundle, engine=ENGINE, precisions=["fp16"])
+    assert [r.passed for r in found.results] == [True, False]
+    broken = found.results[1]
+    assert broken.parity.snr_db > 90.0
+    assert broken.record["fallback_runs"] > 0
+    assert len(broken.parity.failures) == 1
+    with pytest.raises(ParityError, match="in fp16 failed its comparison"):
+        built.remixer("fp16")
+    line = ["verify", str(bundle.path), "--engine", ENGINE, "--precision", "fp16"]
+    assert main(line) == ParityError.exit_code
+    out, err = capsys.readouterr()
+    assert "outside the gate: fp32 took over in" in out
+    assert "runs that gave no numbers" in err
 
 
 def test_fp32_is_proved_along_as_what_others_turn_to(built: Built) -> None:
