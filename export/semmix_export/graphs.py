@@ -170,7 +170,7 @@ def _module_of(node: onnx.NodeProto) -> str:
     for known in node.metadata_props:
         if known.key == "pkg.torch.onnx.name_scopes":
             # From the whole down to the operator.
-            *_, module, _ = ["", "", *ast.literal_eval(known.value)]
+            *_, module, _ = ["", "", *list(ast.literal_eval(known.value))]
             return str(module).removeprefix("network.")
     return ""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -11,8 +14,13 @@ from semmix_calibration import activations, fp16, int8
 from semmix_calibration.graph import parse
 from semmix_calibration.rounding import rounded
 from semmix_calibration.sessions import exact_session
+from semmix_export import verification, verify
+from semmix_export.gate_sounds import Sound, gate_sounds
 from semmix_rt.engines.ort import open_session
 from support_graph import graph_of, products_graph
+
+from semmix.bundle import Bundle
+from semmix.specs import Spec
 
 Float32 = NDArray[np.float32]
 node = helper.make_node
@@ -63,7 +71,7 @@ def test_products_sum_in_float32_and_are_rounded_once() -> None:
     x = rng.standard_normal((5, 4)).astype(np.float32)
     found = run(sums(node("MatMul", ["x", "w"], ["y"]), w=w), x)
     np.testing.assert_array_equal(found, half(half(x) @ half(w)))
-    # Term by term half precision would lose the small one; 4096 + 1 has no place in it at the end.
+    # Term by term half precision would lose the small one; 2048 + 1 has no place in it.
     terms = np.array([[2_048.0, 1.0, 1.0, 0.0]], np.float32)
     (total,) = run(sums(node("MatMul", ["x", "w"], ["y"]), w=np.ones((4, 4))), terms)
     np.testing.assert_array_equal(total, 2_050.0)
@@ -118,3 +126,21 @@ def test_integers_of_int8_products_are_not_made_half_values_first() -> None:
     casts = {n.input[0] for n in model.graph.node if n.op_type == "Cast"}
     assert len(backs) == 6
     assert not backs & casts
+
+
+def test_verify_measures_so_what_is_bound_for_gpus(
+    small: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def few(spec: Spec, **options: object) -> Sequence[Sound]:
+        return gate_sounds(spec, brief=True, **options)[2:]
+
+    monkeypatch.setattr(verification, "gate_sounds", few)
+    content = small.highlighter_graph()
+    bundle = small.save(tmp_path / "three")
+    for precision in ("fp16", "int8cpu"):
+        bundle = bundle.add_precision(precision, content, parity={}, provenance={})
+    found = {r.precision: r.record for r in verify(bundle, write=False).results}
+    engines = {precision: record["engine"] for precision, record in found.items()}
+    assert engines == {"fp32": "ort", "fp16": "ort-exact", "int8cpu": "ort"}
+    # Of several streams at once as well.
+    assert found["fp16"]["batch_snr_db"] == pytest.approx(found["fp32"]["batch_snr_db"], abs=6.0)
