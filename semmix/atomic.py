@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace `path` by `data` through a temporary file beside it.
+@contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write piece by piece, which replaces `path` when the `with` block ends well.
 
     Readers and concurrent writers see the old file or the new one, never a part.
 
@@ -18,10 +22,20 @@ def write_atomically(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.part")
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            yield file
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`, through `atomic_file`.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full; `path` is as it was.
+    """
+    with atomic_file(path) as file:
+        file.write(data)
 
 
 def move_folder(fresh: Path, path: Path, aside: Path) -> None:

@@ -5,6 +5,8 @@ A message says what failed, where, and what to do about it, in one sentence.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class SemMixError(Exception):
     """Base of all errors this project raises on purpose."""
@@ -36,6 +38,19 @@ class ModelFormatError(SemMixError):
     """A bundle, checkpoint or weight file is damaged, foreign or of another version."""
 
     exit_code = 4
+
+
+class WeightsMismatchError(ModelFormatError):
+    """Weights whose names or shapes are not those of the network they are for.
+
+    Attributes:
+        differences: all of them, as plain JSON values by the weight's name: `missing` and
+            `foreign` give its shape, `reshaped` the shapes `found` and `expected`.
+    """
+
+    def __init__(self, message: str, differences: dict[str, dict[str, Any]]) -> None:
+        super().__init__(message)
+        self.differences = differences
 
 
 class EngineError(SemMixError):

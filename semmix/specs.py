@@ -10,6 +10,10 @@ from typing import Any, ClassVar
 
 from semmix.errors import ModelFormatError
 
+MAX_LAYERS = 64
+"""Of one stack in a network, ten times the published depth. Files say how many layers there are,
+and each costs memory to describe, whatever its width."""
+
 
 @dataclass(frozen=True, slots=True)
 class AudioSpec:

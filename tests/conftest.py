@@ -68,15 +68,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 @pytest.fixture(scope="session")
 def tiny_lvlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random vision language model; tests that change it take a copy."""
-    pytest.importorskip("transformers", reason="needs transformers, from the extra lvlm")
     return write_tiny_lvlm(tmp_path_factory.mktemp("lvlm") / "tiny")
 
 
 @pytest.fixture(scope="session")
 def exported_encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ExportedEncoder]:
     """Tiny encoders by name, exported; tests that change one take a copy."""
-    pytest.importorskip("torch")
-    pytest.importorskip("transformers", reason="needs the encoders extra")
     from support_encoders import export_encoders
 
     return export_encoders(tmp_path_factory.mktemp("exported-encoders"))

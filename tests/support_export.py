@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,10 @@ from support_training import checkpoint_of, lively_network
 
 from semmix.bundle import Bundle
 from semmix.nn import EdgeSemMix
-from semmix.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from semmix.training.checkpoint import load_checkpoint, save_checkpoint
 
 CARD = "# Tiny\n\nSeeded, untrained. Größe: klein.\n"
+ORIGIN = {"started_from": {"name": "edge", "weights_sha256": "ab" * 32}}
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,7 @@ def export_tiny(folder: Path) -> Exported:
     made = checkpoint_of(network, step=11, seed=3, batch=4)
     # Only the averaged weights may be exported.
     model = {name: value + 1.0 for name, value in made.model.items()}
-    save_checkpoint(
-        Checkpoint(made.config, made.step, made.settings, model, made.average, {}), path
-    )
+    save_checkpoint(replace(made, model=model, origin=ORIGIN), path)
     listener = _Warnings()
     logging.getLogger("torch.onnx").addHandler(listener)
     try:

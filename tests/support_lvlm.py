@@ -37,9 +37,16 @@ def focused_answer(**changes: object) -> str:
 class ScriptedChat:
     """Answers by a function of what it is asked, and remembers it."""
 
-    def __init__(self, script: Callable[[Talk], str], batch: int = 1, name: str = "toy") -> None:
+    def __init__(
+        self,
+        script: Callable[[Talk], str],
+        batch: int = 1,
+        name: str = "toy",
+        deterministic: bool = False,
+    ) -> None:
         self.identifier = name
         self.batch = batch
+        self.deterministic = deterministic
         self.calls: list[list[Talk]] = []
         self._script = script
 
@@ -59,6 +66,7 @@ class Server:
         url: base address.
         requests: path, headers and body of each request, in order.
         replies: status, headers and body by request number; the last one repeats.
+        script: makes the reply from a request's body in place of `replies`, where it is set.
         pause_s: waits before each byte of a body, 0 to send it at once.
     """
 
@@ -66,6 +74,7 @@ class Server:
         self.url = url
         self.requests: list[tuple[str, dict[str, str], dict]] = []
         self.replies: list[tuple[int, dict[str, str], bytes]] = []
+        self.script: Callable[[dict], tuple[int, dict[str, str], bytes]] | None = None
         self.pause_s = 0.0
 
     def say(self, *answers: str) -> None:
@@ -88,16 +97,17 @@ def endpoint() -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            seen.requests.append((self.path, dict(self.headers), json.loads(body)))
-            status, headers, reply = seen.next_reply()
+            asked = json.loads(body)
+            seen.requests.append((self.path, dict(self.headers), asked))
+            status, headers, reply = seen.script(asked) if seen.script else seen.next_reply()
             self.send_response(status)
             for name, value in {"Content-Length": str(len(reply)), **headers}.items():
                 self.send_header(name, value)
-            self.end_headers()
-            if not seen.pause_s:
-                self.wfile.write(reply)
-                return
             with suppress(OSError):
+                self.end_headers()
+                if not seen.pause_s:
+                    self.wfile.write(reply)
+                    return
                 for byte in reply:
                     sleep(seen.pause_s)
                     self.wfile.write(bytes([byte]))
@@ -105,12 +115,39 @@ def endpoint() -> Iterator[Server]:
         def log_message(self, *args: object) -> None:
             """Keep the test's stderr clean."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    seen = Server(f"http://127.0.0.1:{server.server_port}/v1")
+    with _serving(Handler) as address:
+        seen = Server(f"{address}/v1")
+        yield seen
+
+
+@contextmanager
+def proxy() -> Iterator[tuple[str, list[str]]]:
+    """A proxy that carries nothing: its address, and the request lines it was sent."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            asked.append(self.requestline)
+            self.send_error(403)
+
+        def do_POST(self) -> None:
+            self.do_CONNECT()
+
+        def log_message(self, *args: object) -> None:
+            """Keep the test's stderr clean."""
+
+    with _serving(Handler) as address:
+        yield address, asked
+
+
+@contextmanager
+def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address of a server on this machine."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield seen
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

@@ -5,29 +5,46 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import TensorProto
 from semmix_calibration import activations, fp16, int8
-from semmix_calibration.graph import parse
 from semmix_calibration.ranges import observe
 from semmix_rt.engines.inputs import graph_shapes
 from semmix_rt.engines.ort_placement import PRODUCTS
 
 from semmix.bundle import Bundle
 
+_NAMES = {TensorProto.FLOAT: "Float", TensorProto.FLOAT16: "Half"}
+
 
 @dataclass(frozen=True)
 class Graphs:
-    """A network in every precision, and which of its products are meant to be in it.
+    """A network in every precision, as `semmix-rt calibrate` writes them.
 
     Attributes:
-        half: products typed FP16 in `fp16`.
-        integer: products with Q/DQ pairs in `int8`.
+        graphs: by precision.
     """
 
     bundle: Bundle
     graphs: dict[str, bytes]
-    half: frozenset[str]
-    integer: frozenset[str]
+
+    def typed(self, precision: str) -> dict[str, str]:
+        """Type of each product by its node's name, read off the graph: `Float`, `Half`, `Int8`."""
+        content = self.graphs[precision]
+        model = onnx.shape_inference.infer_shapes(
+            onnx.load_from_string(content), strict_mode=True, data_prop=True
+        ).graph
+        types = {v.name: v.type.tensor_type.elem_type for v in (*model.value_info, *model.input)}
+        types |= {v.name: v.type.tensor_type.elem_type for v in model.output}
+        makers = {name: n.op_type for n in model.node for name in n.output}
+        return {
+            n.name: "Int8"
+            if all(makers.get(name) == "DequantizeLinear" for name in n.input[:2])
+            else _NAMES[types[n.output[0]]]
+            for n in model.node
+            if n.op_type in PRODUCTS
+        }
 
 
 def inputs(bundle: Bundle, seed: int) -> dict[str, NDArray[np.float32]]:
@@ -54,12 +71,6 @@ def graphs_of(bundle: Bundle) -> Graphs:
     graphs = {
         "fp32": content,
         "fp16": fp16.typed(content, ranges),
-        "int8": int8.quantise(content, quantised, calibrated),
+        "int8": int8.for_tensorrt(content, quantised, calibrated, delicate),
     }
-    all_products = {n.name for n in parse(content).nodes if n.op_type in PRODUCTS}
-    return Graphs(
-        bundle,
-        graphs,
-        half=frozenset(all_products - delicate),
-        integer=frozenset(product.node for product in quantised),
-    )
+    return Graphs(bundle, graphs)

@@ -63,8 +63,12 @@ DOORS = {
     ),
     "semmix.training": (
         *("semmix_rt.engines", "semmix_rt.progress", "semmix_rt.remixer"),
-        # Clips must be measured as `remix` measures films, to be heard as loud.
-        *("semmix_rt.cues.extract", "semmix_rt.loudness"),
+        # Clips must be measured as `remix` measures films, to be heard as loud, and seen through
+        # the same encoders.
+        *("semmix_rt.cues.extract", "semmix_rt.loudness", "semmix_rt.cues.seconds"),
+        *("semmix_rt.encoders", "semmix_rt.hearing", "semmix_rt.window_context"),
+        # An evaluation takes options and reports versions as `remix` does.
+        *("semmix_rt.cli.encoder_options", "semmix_rt.report"),
     ),
 }
 # These start heavy libraries: only imported inside the functions that need them, wherever the

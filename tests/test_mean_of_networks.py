@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from dataclasses import replace
@@ -38,6 +39,12 @@ def test_weights_lie_between_the_two(run: Path, tmp_path: Path, share: float) ->
     assert done.returncode == 0, done.stderr
     found = load_checkpoint(tmp_path / "mean.safetensors")
     assert found.step == 7
+    weights = (Bundle.default().path / "network.safetensors").read_bytes()
+    assert found.origin["mean_with"] == {
+        "name": "edge",
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "share": share,
+    }
     for name, value in weights_of(Bundle.default()).items():
         expected = (1.0 - share) + share * value.double()
         torch.testing.assert_close(found.average[name].double(), expected, atol=1e-6, rtol=1e-6)

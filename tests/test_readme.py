@@ -43,7 +43,7 @@ def place(tmp_path: Path, tiny_lvlm: Path, monkeypatch: pytest.MonkeyPatch) -> P
             (tmp_path / folder / stem).mkdir(parents=True)
             sound = 0.1 * rng.standard_normal(3 * 48_000)
             soundfile.write(tmp_path / folder / stem / "a.wav", sound, 48_000)
-    save_lightning(tmp_path / "visah.ckpt", published(small_base("text")))
+    save_lightning(tmp_path / "visah.ckpt", published(small_base("text").state_dict()))
     t5(tmp_path / "t5")
     shutil.copytree(tiny_lvlm, tmp_path / "llava")
     monkeypatch.chdir(tmp_path)

@@ -217,3 +217,7 @@ between two of 256 steps fall to either side."""
 TRAINED_BFLOAT16 = 0.02
 """Relative difference of losses over a dozen steps, products in bfloat16 against FP32: a product
 is right to 2^-8, and every step starts where the rounded one before it ended."""
+
+JPEG_MEAN_ERROR = 3.0
+"""Mean error of a thumbnail, in levels of 255: smooth pictures, in which JPEG rounds
+and halves the colours."""

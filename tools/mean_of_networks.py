@@ -16,7 +16,7 @@ from pathlib import Path
 from semmix.bundle import Bundle
 from semmix.errors import SemMixError
 from semmix.nn.engine import weights_of
-from semmix.training.checkpoint import load_checkpoint, save_checkpoint
+from semmix.training.checkpoint import identity, load_checkpoint, save_checkpoint
 
 
 def main() -> None:
@@ -33,14 +33,16 @@ def main() -> None:
         sys.exit(f"{args.output} exists; remove it or name another file")
     try:
         run = load_checkpoint(args.checkpoint)
-        other = weights_of(Bundle.load(args.bundle))
+        bundle = Bundle.load(args.bundle)
+        other = weights_of(bundle)
     except SemMixError as exc:
         sys.exit(str(exc))
     own = run.average
     if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in other.items()}:
         sys.exit(f"{args.bundle}: its network has other sizes than {args.checkpoint}'s")
     mean = {name: tensor.lerp(other[name], args.share) for name, tensor in own.items()}
-    save_checkpoint(replace(run, average=mean), args.output)
+    origin = {**run.origin, "mean_with": {**identity(bundle), "share": args.share}}
+    save_checkpoint(replace(run, average=mean, origin=origin), args.output)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,15 @@ from semmix_calibration.exact import ExactEngines
 from semmix_calibration.graph import parse
 from semmix_calibration.material import Clip, Material
 from semmix_calibration.ranges import Feeds, observe
-from semmix_calibration.search import Accuracy, Float32, Frontier, accuracy, measurements, search
+from semmix_calibration.search import (
+    Accuracy,
+    Float32,
+    Frontier,
+    TargetMissedError,
+    accuracy,
+    measurements,
+    search,
+)
 from semmix_calibration.speed import speed_ratio
 
 MADE = ("fp16", "int8", "int8cpu")
@@ -127,7 +135,8 @@ def build(
 
     Raises:
         UsageError: see `check_wanted`.
-        ParityError: FP16 overflows on a sound, or no choice of blocks meets the target.
+        ParityError: FP16 overflows on a sound.
+        TargetMissedError: no choice of blocks meets the target.
         EngineError: ONNX Runtime fails.
     """
     settings = settings or Settings()
@@ -169,11 +178,15 @@ class _Builder:
                 self._fp32, int8.activation_names(products), self._runs, self._settings.method
             )
             kept: tuple[str, ...] = ()
+            eight = [p for p in precisions if p != "fp16"]
             if self._settings.search:
-                frontier = self._search(products, chosen)
-                kept = self._kept(frontier)
+                # One choice for both; the kernels that `int8` is for are the better ones.
+                frontier = self._search("int8" if "int8" in eight else eight[0], products, chosen)
+                if frontier.chosen is None:
+                    raise TargetMissedError(frontier)
+                kept = frontier.chosen.kept
             picked = [p for p in products if p.block not in kept]
-            made += [self._int8(p, picked, chosen, kept) for p in precisions if p != "fp16"]
+            made += [self._int8(p, picked, chosen, kept) for p in eight]
         return Built(tuple(made), frontier)
 
     def _fp16(self) -> Made:
@@ -198,13 +211,11 @@ class _Builder:
     ) -> Made:
         self._tell(f"writing {precision}", 0, 1)
         cpu = precision == "int8cpu"
-        graph = int8.quantise(self._fp32, picked, ranges, cpu=cpu)
+        graph = self._quantised(precision, picked, ranges)
         speed = None
         if cpu:
             speed = speed_ratio(self._fp32, graph, self._runs)
         else:
-            _, delicate = self._half
-            graph = fp16.convert(parse(graph).model, delicate)
             self._check_finite(graph, precision)
         share = sum(p.macs for p in picked) / int8.total_macs(self._fp32)
         facts = {
@@ -245,28 +256,35 @@ class _Builder:
         chosen = next(nodes for nodes, (worst_db, _) in tried.items() if worst_db >= enough_db)
         return tried[chosen][1], chosen
 
+    def _quantised(
+        self,
+        precision: str,
+        picked: Sequence[int8.Product],
+        ranges: onnxruntime.quantization.TensorsData,
+    ) -> bytes:
+        """The graph of `int8` or `int8cpu` as it is written."""
+        if precision == "int8cpu":
+            return int8.quantise(self._fp32, picked, ranges, cpu=True)
+        _, delicate = self._half
+        return int8.for_tensorrt(self._fp32, picked, ranges, delicate)
+
     def _search(
         self,
+        precision: str,
         products: Sequence[int8.Product],
         ranges: onnxruntime.quantization.TensorsData,
     ) -> Frontier:
-        def measure(picked: Sequence[int8.Product]) -> Accuracy:
-            graph = int8.quantise(self._fp32, picked, ranges)
+        def alone(picked: Sequence[int8.Product]) -> Accuracy:
+            graph = int8.quantise(self._fp32, picked, ranges, cpu=precision == "int8cpu")
+            return self._accuracy(graph, self._material.search)
+
+        def whole(picked: Sequence[int8.Product]) -> Accuracy:
+            graph = self._quantised(precision, picked, ranges)
             return self._accuracy(graph, self._material.search)
 
         steps = _Steps(self._tell, "searching", measurements(products))
         total = int8.total_macs(self._fp32)
-        return search(products, total, measure, self._settings.target_db, steps)
-
-    def _kept(self, frontier: Frontier) -> tuple[str, ...]:
-        if frontier.chosen is None:
-            best = max((point.found for point in frontier.points), key=lambda f: f.worst_db)
-            raise ParityError(
-                f"no choice of INT8 blocks reaches {self._settings.target_db:g} dB on every sound, "
-                f"the best has {best.worst_db:.1f} dB on {best.worst_kind}: lower "
-                "the target, try another method, or stay with fp16"
-            )
-        return frontier.chosen.kept
+        return search(products, total, alone, whole, self._settings.target_db, steps)
 
     def _accuracy(self, graph: bytes, clips: tuple[Clip, ...]) -> Accuracy:
         """How a graph agrees with float32, whose outputs are computed once."""
@@ -285,7 +303,7 @@ class _Builder:
             ParityError: a tensor is not finite.
         """
         self._tell(f"checking {precision} for overflow", 0, 1)
-        odd = fp16.first_overflow(graph, observe(graph, self._runs))
+        odd = fp16.first_overflow(observe(graph, self._runs))
         if odd is not None:
             raise ParityError(
                 f"the {precision} network overflows at {odd!r} on the calibration sound: "

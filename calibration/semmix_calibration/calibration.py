@@ -85,7 +85,8 @@ def calibrate(
         UsageError: the output is taken, nothing to listen to, a source that is tested on, or
             settings that make no sense.
         MediaError: a sound cannot be read or is too short.
-        ParityError: FP16 overflows, or the target cannot be met.
+        ParityError: FP16 overflows.
+        TargetMissedError: the target cannot be met; the error holds what was found.
         ModelFormatError, EngineError: the bundle is damaged or cannot be run.
     """
     refuse_existing(output, overwrite)

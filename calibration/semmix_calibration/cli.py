@@ -124,23 +124,34 @@ def command(
     PyTorch; until then `remix` does not take them.
     """
     from semmix_calibration.calibration import calibrate
+    from semmix_calibration.search import TargetMissedError
 
-    with _progress(quiet) as tell:
-        found = calibrate(
-            bundle,
-            output,
-            stems=stems,
-            media=media,
-            precisions=precisions,
-            method=method,
-            search=search,
-            target_db=target_db,
-            clip_s=clip_s,
-            clips=clips,
-            test_list=test_list,
-            overwrite=overwrite,
-            tell=tell,
-        )
+    try:
+        with _progress(quiet) as tell:
+            found = calibrate(
+                bundle,
+                output,
+                stems=stems,
+                media=media,
+                precisions=precisions,
+                method=method,
+                search=search,
+                target_db=target_db,
+                clip_s=clip_s,
+                clips=clips,
+                test_list=test_list,
+                overwrite=overwrite,
+                tell=tell,
+            )
+    except TargetMissedError as exc:
+        # What may be the work of an hour is told before the error is.
+        if as_json:
+            found_none = {"bundle": None, "precisions": {}, "frontier": _frontier(exc.frontier)}
+            click.echo(json.dumps(found_none, indent=1))
+        elif not quiet:
+            for line in frontier_lines(exc.frontier):
+                click.echo(line)
+        raise
     if as_json:
         click.echo(json.dumps(as_dict(found), indent=1))
     elif not quiet:
@@ -151,6 +162,9 @@ def command(
             click.echo(f"never INT8: {block} ({why})")
         for made in found.made:
             click.echo(made_line(made, found.fp32_bytes))
+            if found.frontier is not None and made.int8_share:
+                for line in missed_lines(made, found.frontier.target_db):
+                    click.echo(line)
         click.echo(f"{output}: run `semmix-rt verify` on it next")
 
 
@@ -190,6 +204,17 @@ def made_line(made: Made, fp32_bytes: int) -> str:
     )
 
 
+def missed_lines(made: Made, target_db: float) -> Iterator[str]:
+    """A line where a network misses on held-out sound what its blocks were chosen for on other."""
+    short_db = target_db - made.accuracy.worst_db
+    if short_db > 0.0:
+        yield (
+            f"{made.precision}: held-out sound has {short_db:.1f} dB less than the target, which "
+            "the sound that blocks were chosen on met: give more of it (--clips), or a target "
+            "higher by that much"
+        )
+
+
 def frontier_lines(frontier: Frontier) -> Iterator[str]:
     """What INT8 costs in each block, and what the whole gives with blocks left in FP16."""
     yield "INT8 in one block alone, on the sound that fares worst:"
@@ -211,16 +236,6 @@ def frontier_lines(frontier: Frontier) -> Iterator[str]:
 
 def as_dict(found: Calibration) -> dict[str, Any]:
     """The result as plain JSON values."""
-    frontier = None
-    if found.frontier is not None:
-        frontier = {
-            "blocks": [
-                {"block": c.block, "share": c.share, **_accuracy(c.found)}
-                for c in found.frontier.costs
-            ],
-            "points": [_point(p) for p in found.frontier.points],
-            "chosen": None if found.frontier.chosen is None else _point(found.frontier.chosen),
-        }
     return {
         "bundle": str(found.bundle.path),
         "fp32_bytes": found.fp32_bytes,
@@ -235,7 +250,16 @@ def as_dict(found: Calibration) -> dict[str, Any]:
             }
             for made in found.made
         },
-        "frontier": frontier,
+        "frontier": None if found.frontier is None else _frontier(found.frontier),
+    }
+
+
+def _frontier(found: Frontier) -> dict[str, Any]:
+    return {
+        "target_db": found.target_db,
+        "blocks": [{"block": c.block, "share": c.share, **_accuracy(c.found)} for c in found.costs],
+        "points": [_point(p) for p in found.points],
+        "chosen": None if found.chosen is None else _point(found.chosen),
     }
 
 

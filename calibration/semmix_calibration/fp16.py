@@ -21,8 +21,9 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
-from semmix_calibration.graph import Graph, finish, half_tensors, index, parse
+from semmix_calibration.graph import Graph, finish, index, parse
 from semmix_calibration.ranges import Range
+from semmix_calibration.rounding import MOVING
 
 LIMITS = (512.0, 128.0, 32.0)
 """Largest values of layers in FP16, the first the default: neighbouring values lie 0.5, 0.125 and
@@ -49,13 +50,6 @@ _BOUNDING = frozenset(
     }
 )
 """Nodes whose results say nothing of how small what went in was."""
-_MOVING = frozenset(
-    {
-        *("Slice", "Gather", "Concat", "Transpose", "Reshape", "Unsqueeze", "Squeeze"),
-        *("Identity", "Split", "Expand", "Pad"),
-    }
-)
-"""Nodes that move values and compute nothing."""
 
 
 def typed(content: bytes, ranges: Mapping[str, Range], largest: float = LIMITS[0]) -> bytes:
@@ -106,10 +100,14 @@ def measured_nodes(graph: Graph) -> set[str]:
 def convert(model: ModelProto, float32_nodes: Iterable[str]) -> bytes:
     """Type a model half precision but for the named nodes, its inputs and its outputs.
 
+    Q/DQ pairs have the type of the product they feed: a compiler multiplies in INT8 only what
+    comes out of its pair with nothing in between.
+
     Raises:
         ModelFormatError: the graph did not come out well formed.
     """
-    kept = frozenset(float32_nodes)
+    named = frozenset(float32_nodes)
+    kept = named | _pairs_of(index(model), named)
     _split_shared_constants(index(model), kept)
     converted = convert_float_to_float16(
         model,
@@ -121,20 +119,14 @@ def convert(model: ModelProto, float32_nodes: Iterable[str]) -> bytes:
     return finish(converted)
 
 
-def first_overflow(content: bytes, ranges: Mapping[str, Range]) -> str | None:
-    """The first tensor of a typed graph that leaves the range of its type, None where none does.
-
-    On a CPU without FP16 arithmetic ONNX Runtime computes neighbouring FP16 nodes in float32 and
-    so sees no infinity; what a GPU would make of a value is told from the tensor's type.
+def first_overflow(ranges: Mapping[str, Range]) -> str | None:
+    """The first tensor of a graph that left the range of its type, None where none did.
 
     Args:
-        content: ONNX, typed.
         ranges: of its tensors, from `ranges.observe` on this graph.
     """
-    half = half_tensors(parse(content).model)
     for name, seen in ranges.items():
-        limit = MAX_FP16 if name in half else float(np.finfo(np.float32).max)
-        if not seen.absmax <= limit or np.isnan(seen.low):
+        if not np.isfinite([seen.low, seen.high]).all():
             return name
     return None
 
@@ -183,10 +175,29 @@ def _carriers(graph: Graph, float32_nodes: set[str]) -> set[str]:
     for node in graph.nodes:
         kept = float32_nodes | found
         sources = graph.before(node)
-        carries = node.op_type in _MOVING and all(source.name in kept for source in sources)
+        carries = node.op_type in MOVING and all(source.name in kept for source in sources)
         leaves = any(name in outputs for name in node.output)
         if carries and (leaves or all(taker.name in kept for taker in graph.after(node))):
             found.add(node.name)
+    return found
+
+
+def _pairs_of(graph: Graph, float32_nodes: frozenset[str]) -> set[str]:
+    """Names of the Q/DQ nodes whose results float32 nodes take; what both kinds take is doubled."""
+    found: set[str] = set()
+    for back in [node for node in graph.nodes if node.op_type == "DequantizeLinear"]:
+        takers = graph.after(back)
+        exact = [node for node in takers if node.name in float32_nodes]
+        if not exact:
+            continue
+        found |= {n.name for n in graph.before(back) if n.op_type == "QuantizeLinear"}
+        if len(exact) < len(takers):
+            result = back.output[0]
+            back = NodeProto.FromString(back.SerializeToString())
+            back.name, back.output[0] = f"{back.name}, exact", f"{result}, exact"
+            graph.model.graph.node.append(back)
+            _take_instead(exact, result, back.output[0])
+        found.add(back.name)
     return found
 
 
@@ -200,35 +211,41 @@ def _split_shared_constants(graph: Graph, float32_nodes: frozenset[str]) -> None
         copy = TensorProto.FromString(tensor.SerializeToString())
         copy.name = f"{name}, exact"
         graph.model.graph.initializer.append(copy)
-        for node in exact:
-            for place, taken in enumerate(node.input):
-                if taken == name:
-                    node.input[place] = copy.name
+        _take_instead(exact, name, copy.name)
+
+
+def _take_instead(takers: Iterable[NodeProto], old: str, new: str) -> None:
+    """Let nodes take another tensor."""
+    for node in takers:
+        for place, taken in enumerate(node.input):
+            if taken == old:
+                node.input[place] = new
 
 
 def _drop_detours(model: ModelProto) -> None:
     """Take values before they were rounded: float32 to half precision and back becomes nothing."""
-    while (detour := _detour(graph := index(model))) is not None:
-        node, exact = detour
-        result = node.output[0]
-        if result in {value.name for value in model.graph.output}:
-            node.output[0] = f"{result}, rounded"
-            _rename_output(graph, exact, result)
-        for taker in graph.consumers.get(result, []):
-            for place, taken in enumerate(taker.input):
-                if taken == result:
-                    taker.input[place] = exact
-        model.graph.node.remove(node)
+    outputs = {value.name for value in model.graph.output}
+    while found := _detours(graph := index(model), outputs):
+        for node, exact in found:
+            result = node.output[0]
+            if result in outputs:
+                node.output[0] = f"{result}, rounded"
+                _rename_output(graph, exact, result)
+                # Names are others now.
+                break
+            _take_instead(graph.consumers[result], result, exact)
     _drop_unused(model)
 
 
-def _detour(graph: Graph) -> tuple[NodeProto, str] | None:
-    """A Cast back to float32, and the tensor that was float32 before."""
+def _detours(graph: Graph, outputs: set[str]) -> list[tuple[NodeProto, str]]:
+    """Casts back to float32, and the tensors that were float32 before; none behind another."""
+    found: dict[str, tuple[NodeProto, str]] = {}
     for node in graph.nodes:
         source = graph.producers.get(node.input[0]) if _casts(node, TensorProto.FLOAT) else None
-        if source is not None and _casts(source, TensorProto.FLOAT16):
-            return node, source.input[0]
-    return None
+        taken = node.output[0] in graph.consumers or node.output[0] in outputs
+        if source is not None and _casts(source, TensorProto.FLOAT16) and taken:
+            found[node.output[0]] = node, source.input[0]
+    return [(node, exact) for node, exact in found.values() if exact not in found]
 
 
 def _rename_output(graph: Graph, exact: str, output: str) -> None:

@@ -15,8 +15,10 @@ from semmix.errors import ModelFormatError
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 _NUMBERED_PART = re.compile(r"(?:[A-Za-z_]\w*\.)+\d+(?=\.)")
+_MODULE = re.compile(r"([A-Za-z_][\w.]*)/")
+"""How the exporter begins a node's name."""
 _FOREIGN = "input"
-"""Block of the nodes before the first named weight."""
+"""Block of the nodes before the first known part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +122,20 @@ def _of_types(model: ModelProto, kinds: tuple[int, ...]) -> set[str]:
 def blocks(graph: Graph) -> dict[str, str]:
     """Which part of the network each node belongs to, by the node's name.
 
-    Parts are told from the names of weights, which the exporter keeps where it does not have to
-    transpose them: a node belongs where its weights belong; else, where the bias is from that is
-    added to its result; else, where what it takes from belongs that came last.
+    A node's name begins with its module. In older graphs it does not, and parts are told from the
+    names of weights, which the exporter keeps where it does not have to transpose them, and where
+    no other weights are equal: a node belongs where its weights belong; else, where the bias is
+    from that is added to its result; else, where what it takes from belongs that came last.
     """
     found: dict[str, str] = {}
     order: dict[str, int] = {}
     for number, node in enumerate(graph.nodes):
         order[node.name] = number
-        own = _module(graph, node)
+        own = _by_name(node) or _by_weights(graph, node)
         if own is None and node.op_type in ("MatMul", "Gemm"):
             takers = graph.after(node)
             if len(takers) == 1 and takers[0].op_type == "Add":
-                own = _module(graph, takers[0])
+                own = _by_weights(graph, takers[0])
         if own is None:
             sources = sorted(graph.before(node), key=lambda n: order[n.name])
             own = found[sources[-1].name] if sources else _FOREIGN
@@ -140,7 +143,13 @@ def blocks(graph: Graph) -> dict[str, str]:
     return found
 
 
-def _module(graph: Graph, node: NodeProto) -> str | None:
+def _by_name(node: NodeProto) -> str | None:
+    """Part of the network that a node's name tells."""
+    module = _MODULE.match(node.name)
+    return None if module is None else block_of_weight(f"{module[1]}.")
+
+
+def _by_weights(graph: Graph, node: NodeProto) -> str | None:
     """Part of the network that a node's own named weights are from."""
     for name in node.input:
         if name in graph.constants and "." in name:
@@ -150,6 +159,8 @@ def _module(graph: Graph, node: NodeProto) -> str | None:
 
 def block_of_weight(name: str) -> str:
     """`network.encoder.1.time_in` -> `encoder.1`: down to the first numbered part, or the top.
+
+    A module's name ends in a dot, as it is followed by its weights.
 
     A number at the end counts weights, not parts: `head.weights.2` belongs to `head`.
     """

@@ -18,6 +18,7 @@ from onnx import NodeProto
 from onnxruntime.quantization import QuantType, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+from semmix_calibration import fp16
 from semmix_calibration.graph import Graph, blocks, finish, parse
 from semmix_calibration.placement import exempt
 
@@ -187,6 +188,22 @@ def quantise(
         },
     )
     return finish(quantizer.quantize_model())
+
+
+def for_tensorrt(
+    content: bytes, chosen: Iterable[Product], ranges: TensorsData, float32_nodes: Iterable[str]
+) -> bytes:
+    """The precision `int8`: `quantise`d for TensorRT, and all else typed FP16.
+
+    Args:
+        content, chosen, ranges: see `quantise`.
+        float32_nodes: that stay in float32, from `fp16.delicate_nodes`. Of these, too, the chosen
+            products multiply INT8; what they take and give is float32.
+
+    Raises:
+        ModelFormatError: the graph did not come out well formed.
+    """
+    return fp16.convert(parse(quantise(content, chosen, ranges)).model, float32_nodes)
 
 
 def _scales(graph: Graph, product: Product, cpu: bool) -> dict[str, int]:

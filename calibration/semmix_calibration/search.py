@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from semmix.errors import ParityError
 from semmix.metrics.agreement import snr_db
 from semmix_calibration.int8 import Product
 
@@ -97,14 +98,34 @@ class Frontier:
     """What can be had, from all in INT8 to nothing.
 
     Attributes:
+        target_db: that the worst sound is to have.
         costs: of each block alone, those that stay in INT8 the longest first.
         points: from the most INT8 to the least.
         chosen: the first point that meets the target; None where even the last misses it.
     """
 
+    target_db: float
+
     costs: tuple[BlockCost, ...]
     points: tuple[FrontierPoint, ...]
     chosen: FrontierPoint | None
+
+
+class TargetMissedError(ParityError):
+    """No choice of blocks meets the target.
+
+    Attributes:
+        frontier: what was found all the same, which may be the work of an hour.
+    """
+
+    def __init__(self, frontier: Frontier) -> None:
+        best = max((point.found for point in frontier.points), key=lambda found: found.worst_db)
+        super().__init__(
+            f"no choice of INT8 blocks reaches {frontier.target_db:g} dB on every sound, the best "
+            f"has {best.worst_db:.1f} dB on {best.worst_kind}: lower the target, try another "
+            "method, or stay with fp16"
+        )
+        self.frontier = frontier
 
 
 Measure = Callable[[Sequence[Product]], Accuracy]
@@ -114,7 +135,8 @@ Measure = Callable[[Sequence[Product]], Accuracy]
 def search(
     products: Sequence[Product],
     total_macs: int,
-    measure: Measure,
+    alone: Measure,
+    whole: Measure,
     target_db: float,
     tell: Callable[[], None] = lambda: None,
 ) -> Frontier:
@@ -123,7 +145,9 @@ def search(
     Args:
         products: that INT8 may help.
         total_macs: multiplications of the whole network.
-        measure: see `Measure`; taken at each block and at each point.
+        alone: the network with one block in INT8 and the rest in float32, whose errors would hide
+            what a cheap block costs.
+        whole: the network as it would be written, with the rest in its own precision.
         target_db: that the worst sound is to have.
         tell: is called after each measurement; `measurements` says how many there are.
     """
@@ -131,21 +155,21 @@ def search(
     for product in products:
         by_block.setdefault(product.block, []).append(product)
     macs = {block: sum(p.macs for p in members) for block, members in by_block.items()}
-    alone: dict[str, Accuracy] = {}
+    cost: dict[str, Accuracy] = {}
     for block, members in by_block.items():
-        alone[block] = measure(members)
+        cost[block] = alone(members)
         tell()
-    order = removal_order({block: found.noise for block, found in alone.items()}, macs)
+    order = removal_order({block: found.noise for block, found in cost.items()}, macs)
     points = []
     for count in range(len(order)):
         kept = order[:count]
         rest = [p for p in products if p.block not in kept]
         share = sum(p.macs for p in rest) / total_macs
-        points.append(FrontierPoint(tuple(kept), share, measure(rest)))
+        points.append(FrontierPoint(tuple(kept), share, whole(rest)))
         tell()
-    costs = [BlockCost(b, alone[b], macs[b] / total_macs) for b in reversed(order)]
+    costs = [BlockCost(b, cost[b], macs[b] / total_macs) for b in reversed(order)]
     chosen = next((point for point in points if point.found.worst_db >= target_db), None)
-    return Frontier(tuple(costs), tuple(points), chosen)
+    return Frontier(target_db, tuple(costs), tuple(points), chosen)
 
 
 def removal_order(noises: Mapping[str, Noise], macs: Mapping[str, int]) -> list[str]:

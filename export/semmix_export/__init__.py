@@ -1,8 +1,12 @@
-"""Export: PyTorch to ONNX, the proof that they agree, and a look at what was made.
+"""Export: PyTorch to ONNX and TensorRT, the proof that they agree, a look at what was made.
 
-from semmix_export import export, inspect, verify
+Each function is what the command of its name does, and takes a model, its path, or the name of one
+that comes along:
+
+from semmix_export import build, export, inspect, verify
 
 export("edge", Path("edge-half-second"), chunk_s=0.5)
+build("edge", targets=["sm86"])        # engines, where the runtime looks for them
 verify("film_mixer").passed            # writes what it found into the bundle
 inspect("edge").precisions["fp32"]
 """
@@ -14,15 +18,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from semmix_export.exporting import Export, export
-    from semmix_export.inspection import Inspection, inspect
+    from semmix_export.inspection import EngineFacts, Inspection, inspect
+    from semmix_export.tensorrt.builder import BuiltEngine, build
     from semmix_export.verification import Verification, verify
 
-__all__ = ["Export", "Inspection", "Verification", "export", "inspect", "verify"]
+__all__ = [
+    "BuiltEngine",
+    "EngineFacts",
+    "Export",
+    "Inspection",
+    "Verification",
+    "build",
+    "export",
+    "inspect",
+    "verify",
+]
 
 _HOMES = {
+    "BuiltEngine": "tensorrt.builder",
+    "EngineFacts": "inspection",
     "Export": "exporting",
     "Inspection": "inspection",
     "Verification": "verification",
+    "build": "tensorrt.builder",
     "export": "exporting",
     "inspect": "inspection",
     "verify": "verification",

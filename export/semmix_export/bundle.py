@@ -98,6 +98,7 @@ def export_bundle(
         "config": config,
         "training": {"step": checkpoint.step, **checkpoint.settings},
         "versions": versions(),
+        **({"origin": checkpoint.origin} if checkpoint.origin else {}),
         **(provenance or {}),
     }
     parts: dict[str, Any] = {

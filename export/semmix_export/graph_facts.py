@@ -13,6 +13,7 @@ from semmix.errors import ModelFormatError
 
 Shape = tuple[int, ...]
 
+_TYPE_NAMES = {number: n.lower() for n, number in onnx.TensorProto.DataType.items()}
 _NO_WEIGHTS = frozenset({"bool", "int64"})
 
 
@@ -49,7 +50,7 @@ def graph_facts(content: bytes, sha256: str, where: str) -> GraphFacts:
         where: what messages call it.
 
     Raises:
-        ModelFormatError: it is no ONNX graph.
+        ModelFormatError: it is no ONNX graph, or its weights have types or shapes that cannot be.
     """
     try:
         model = onnx.load_from_string(content)
@@ -61,8 +62,12 @@ def graph_facts(content: bytes, sha256: str, where: str) -> GraphFacts:
     graph = model.graph
     types: Counter[str] = Counter()
     for weight in graph.initializer:
-        kind = onnx.TensorProto.DataType.Name(weight.data_type).lower()
-        types[kind] += math.prod(weight.dims)
+        if weight.data_type not in _TYPE_NAMES or any(n < 0 for n in weight.dims):
+            raise ModelFormatError(
+                f"{where} holds a weight of type {weight.data_type} and shape "
+                f"{list(weight.dims)[:8]}, which cannot be: export the model again"
+            )
+        types[_TYPE_NAMES[weight.data_type]] += math.prod(weight.dims)
     nodes = Counter(node.op_type for node in graph.node)
     return GraphFacts(
         bytes=len(content),
@@ -83,7 +88,7 @@ def _macs(model: onnx.ModelProto) -> int | None:
                 dim.dim_value = 1
     try:
         graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    except onnx.shape_inference.InferenceError:
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
         return None
     shapes: dict[str, Shape] = {w.name: tuple(w.dims) for w in graph.initializer}
     for tensor in (*graph.input, *graph.value_info, *graph.output):
@@ -97,7 +102,9 @@ def _macs(model: onnx.ModelProto) -> int | None:
             continue
         try:
             total += count(node, [shapes[name] for name in node.input[:3] if name], shapes)
-        except KeyError:
+        except (LookupError, ValueError):
+            # An operator without its inputs, or with others than it can have: the graph would not
+            # run either, but that is for the engine to say.
             return None
     return total
 

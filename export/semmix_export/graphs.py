@@ -6,6 +6,7 @@ STFT stays outside. Opset 20 is what TensorRT for RTX compiles in every precisio
 
 from __future__ import annotations
 
+import ast
 import logging
 import warnings
 from pathlib import Path
@@ -146,16 +147,32 @@ def write_graph(
 
 
 def save_graph(model: onnx.ModelProto, path: Path) -> None:
-    """Write a checked graph without what its exporter left in it; external weights stay put."""
+    """Write a checked graph without what its exporter left in it; external weights stay put.
+
+    A node's name tells its module, as in `latent_transformer.transformer_blocks.1/linear_14`.
+    """
     # Shapes stamped for the example's batch would be trusted over the real ones.
     del model.graph.value_info[:]
     # Exporter bookkeeping: traces of the machine it ran on, a third of a small file.
     for node in model.graph.node:
+        # Weights do not tell it: equal ones, such as those of fresh norms, become one.
+        if module := _module_of(node):
+            node.name = f"{module}/{node.name.removeprefix('node_')}"
         del node.metadata_props[:]
         node.doc_string = ""
     onnx.save(model, str(path), save_as_external_data=False)
     # By path, which also finds weights beside it.
     onnx.checker.check_model(str(path))
+
+
+def _module_of(node: onnx.NodeProto) -> str:
+    """Path of the module that a node is from, empty where that is the whole or not known."""
+    for known in node.metadata_props:
+        if known.key == "pkg.torch.onnx.name_scopes":
+            # From the whole down to the operator.
+            *_, module, _ = ["", "", *list(ast.literal_eval(known.value))]
+            return str(module).removeprefix("network.")
+    return ""
 
 
 def stamp(content: bytes, facts: dict[str, str]) -> bytes:

@@ -43,7 +43,13 @@ if TYPE_CHECKING:
     "in the bundle.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an older bundle at the output.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON on stdout.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print what was found as JSON on stdout; where weights do not fit, the full list of "
+    "differences, of which the error names the first ones.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 def command(
     checkpoint: Path,
@@ -58,12 +64,14 @@ def command(
     """Turn a published checkpoint of the base network into a bundle, with its proof of parity.
 
     Reads what Lightning saves without running anything in it, tells the variant (text, vision or
-    no context, depths) from the shapes, and names every weight that is missing, foreign or of
-    another shape. ONNX Runtime must agree with PyTorch before anything is written.
+    no context, depths) from the shapes, and says which weights are missing, foreign or of
+    another shape: the first ones in the error, all of them with --json. ONNX Runtime must agree
+    with PyTorch before anything is written.
     """
     from rich.console import Console
 
     from semmix.bundle import refuse_existing
+    from semmix.errors import WeightsMismatchError
 
     # Known before the export, which takes its time.
     refuse_existing(output, overwrite)
@@ -78,7 +86,12 @@ def command(
             status.update(f"{step[0].upper()}{step[1:]}")
 
         tell(f"reading {checkpoint.name}")
-        network = load_published(checkpoint, context_attention=context_attention)
+        try:
+            network = load_published(checkpoint, context_attention=context_attention)
+        except WeightsMismatchError as exc:
+            if as_json:
+                click.echo(json.dumps({"differences": exc.differences}, indent=2))
+            raise
         bundle = export_window_bundle(
             network,
             output,

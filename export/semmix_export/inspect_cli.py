@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from semmix.printable import printable
+
 if TYPE_CHECKING:
     from semmix_export.graph_facts import GraphFacts
     from semmix_export.inspection import EngineFacts, Inspection, PrecisionFacts
@@ -31,10 +33,11 @@ def command(target: str, as_json: bool) -> None:
 
     found = inspect(target)
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False, allow_nan=False))
+        click.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False))
         return
     lines = _bundle(found) if isinstance(found, Inspection) else _engine(found)
-    click.echo("\n".join(lines))
+    # Names and provenance are whatever the file says.
+    click.echo("\n".join(map(printable, lines)))
 
 
 def _bundle(found: Inspection) -> Iterator[str]:

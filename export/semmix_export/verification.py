@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +36,10 @@ _RECORDED = "ort"
 
 _CHOSEN_ON = ("calibrated_on", "chosen_on")
 """Where a bundle names the clips whose sound decided what a precision is like."""
+
+EXACT_GROUP = "semmix_rt.exact_engines"
+"""Entry points that open such graphs rounded as they are typed, by precision: those that are bound
+for GPUs, of which ONNX Runtime's kernels for CPUs say too much good."""
 
 Place = Literal["", "bundle", "engines"]
 """Where records were kept: nowhere, in the bundle, or on this machine, among compiled engines."""
@@ -258,7 +263,11 @@ def _hashes(facts: object) -> set[str]:
 
 
 def _open(bundle: Bundle, engine: str, threads: int, precision: str) -> AnyEngine:
-    """The engine for the bundle's kind of model."""
+    """The engine for the bundle's kind of model, exact where precisions are bound for GPUs."""
+    exact = {entry.name: entry for entry in entry_points(group=EXACT_GROUP)}
+    if engine == _RECORDED and precision in exact:
+        opened: AnyEngine = exact[precision].load()(bundle, threads, precision)
+        return opened
     open_one = open_engine if bundle.window_spec is None else open_window_engine
     return open_one(bundle, engine, threads=threads, precision=precision)
 

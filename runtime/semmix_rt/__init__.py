@@ -14,10 +14,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from semmix_rt.pipeline import RemixResult, remix
     from semmix_rt.remixer import Remixer
+    from semmix_rt.window_context import Held
 
-__all__ = ["RemixResult", "Remixer", "remix"]
+__all__ = ["Held", "RemixResult", "Remixer", "remix"]
 
-_HOMES = {"RemixResult": "pipeline", "Remixer": "remixer", "remix": "pipeline"}
+_HOMES = {
+    "Held": "window_context",
+    "RemixResult": "pipeline",
+    "Remixer": "remixer",
+    "remix": "pipeline",
+}
 
 
 def __getattr__(name: str) -> Any:

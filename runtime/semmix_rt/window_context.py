@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semmix.cues.types import CueSegment
+from semmix.errors import UsageError
 from semmix_rt.timeline import HOLD_S
 
 Float32 = NDArray[np.float32]
@@ -59,6 +61,35 @@ class HeldVectors:
             if begun and time_s < begun[-1].end_s:
                 row[:] = begun[-1].vector
         return vectors
+
+
+def check_vectors(vectors: Sequence[Held], dim: int) -> None:
+    """Refuse vectors that nobody could answer with.
+
+    Args:
+        vectors: what will be held.
+        dim: width D that the network takes.
+
+    Raises:
+        UsageError: one of another shape or type, with NaN or infinity, out of order of time, or
+            with times that are no numbers.
+    """
+    before_s = -math.inf
+    for number, held in enumerate(vectors):
+        vector = np.asarray(held.vector)
+        if vector.shape != (dim,) or vector.dtype.kind != "f":
+            raise UsageError(
+                f"context vector {number} has the shape {list(vector.shape)} of {vector.dtype}: "
+                f"the model takes floats [{dim}]"
+            )
+        if not np.isfinite(vector).all():
+            raise UsageError(f"context vector {number} holds NaN or infinity: repair it")
+        if not (math.isfinite(held.start_s) and before_s <= held.start_s < held.end_s):
+            raise UsageError(
+                f"context vector {number} speaks for {held.start_s} to {held.end_s} s after one "
+                f"from {before_s} s on: give them in the order of time, none of them empty"
+            )
+        before_s = held.start_s
 
 
 def held_segments(

@@ -27,11 +27,16 @@ class Talk:
 
 
 class VisionChat(Protocol):
-    """A model that sees pictures and answers in text, always alike to the same talk."""
+    """A model that sees pictures and answers in text, as like as it can to the same talk."""
 
     @property
     def identifier(self) -> str:
         """Name that changes whenever the same talk would be answered otherwise."""
+        ...
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the same talk is answered the same in every run, so that asking again is vain."""
         ...
 
     @property

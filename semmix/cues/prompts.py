@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 from semmix.cues.types import CUE_TYPES, CueType
 
-PROMPTS_VERSION = 1
+PROMPTS_VERSION = 2
 """Raise with every change of a prompt or of what `semmix.cues.answers` accepts."""
 
 Regime = Literal["focused", "minimal"]

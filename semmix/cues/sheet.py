@@ -34,6 +34,9 @@ MAX_META = 64
 MAX_TIME_S = 1e7
 """Longest timeline, 115 days: beyond it a number is a mistake."""
 
+# Embeddings, overrides and isolates of the bidirectional algorithm (UAX 9).
+_DIRECTIONS = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))
+
 TIME_DECIMALS = 6
 CONFIDENCE_DECIMALS = 3
 """What a sheet keeps of times and confidences; extractors round alike, so that cues read anew
@@ -175,9 +178,23 @@ def sheet_from_dict(data: object) -> CueSheet:
 def has_control_character(text: str) -> bool:
     """Whether a text cannot be a sentence of a sheet.
 
-    Control characters would reach terminals, and lone surrogates cannot be saved again.
+    Control characters and line separators would reach terminals, lone surrogates cannot be saved
+    again, and what turns the direction of writing makes a line look like another one. The joiners
+    that scripts and emoji need are none of these.
     """
-    return any(unicodedata.category(c) in ("Cc", "Cs") for c in text)
+    return any(_is_control(c) for c in text)
+
+
+def show_control_characters(text: str) -> str:
+    """A text of any origin with `U+FFFD` for each control character, safe to show."""
+    return "".join("\ufffd" if _is_control(c) else c for c in text)
+
+
+def _is_control(character: str) -> bool:
+    return (
+        unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+        or unicodedata.bidirectional(character) in _DIRECTIONS
+    )
 
 
 def _segment(item: object, where: str) -> CueSegment:

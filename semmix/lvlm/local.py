@@ -24,7 +24,10 @@ class LocalChat:
         identifier: name and hash of the model's files, dtype and transformers version. Device
             and batch stay out: they change the last bits of a sum, not what is seen.
         batch: talks that are answered at once.
+        deterministic: True: words are chosen greedily, by the files that `identifier` names.
     """
+
+    deterministic = True
 
     def __init__(
         self, model: str, *, device: str = "auto", dtype: str = "auto", batch: int = 1

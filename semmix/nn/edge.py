@@ -31,7 +31,7 @@ from semmix.nn.blocks import BandBlock, delayed
 from semmix.nn.context import ContextEncoder
 from semmix.nn.highlighter import HighlighterBlock
 from semmix.nn.meter import LevelMeter, MeteredGain
-from semmix.specs import AudioSpec, ChunkSpec, ModelSpec, StateSpec, StftSpec
+from semmix.specs import MAX_LAYERS, AudioSpec, ChunkSpec, ModelSpec, StateSpec, StftSpec
 
 NEPERS_PER_DB = 0.1151292546497023
 """ln(10) / 20: decibels to natural logarithms of a linear gain."""
@@ -137,7 +137,11 @@ def config_from_dict(data: dict[str, Any]) -> EdgeConfig:
     for key in ("encoder_dilations", "decoder_dilations"):
         values[key] = tuple(int(d) for d in data[key])
     values["sources"] = tuple(str(s) for s in data["sources"])
-    return EdgeConfig(**values)
+    config = EdgeConfig(**values)
+    stacks = (config.groups, config.encoder_dilations, config.decoder_dilations)
+    if max(*map(len, stacks), config.depth, config.context_layers) > MAX_LAYERS:
+        raise ValueError(f"a stack has more than {MAX_LAYERS} layers")
+    return config
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from semmix.dsp.resample import ResampleStream
 from semmix.errors import UsageError
 
 Float32 = NDArray[np.float32]
@@ -25,7 +26,8 @@ class HTDemucsPeer:
     """One segment of stereo sound through HTDemucs in PyTorch eager.
 
     Args:
-        sound: one channel `[N]`; heard on both channels as if it were at 44.1 kHz.
+        sound: one channel `[N]`; heard on both channels, brought to the network's 44.1 kHz before
+            anything is timed: a second of sound is a second for every runner.
         rate_hz: of the sound.
         threads: CPU threads of PyTorch.
 
@@ -42,7 +44,7 @@ class HTDemucsPeer:
         torch.manual_seed(0)
         self._network = HTDemucs(sources=list(_SOURCES), segment=_SEGMENT_S).eval()
         self.step_s = _SEGMENT_S * (1.0 - _OVERLAP)
-        mono = np.resize(sound, round(_SEGMENT_S * _RATE_HZ))
+        mono = np.resize(_at_rate(sound, rate_hz), round(_SEGMENT_S * _RATE_HZ))
         self._segment = torch.from_numpy(np.stack((mono, mono)))[None]
 
     def prepare(self, repeat: int) -> None:
@@ -52,3 +54,10 @@ class HTDemucsPeer:
     def call(self) -> None:
         """Separate one segment into four sources."""
         self._network(self._segment)
+
+
+def _at_rate(sound: Float32, rate_hz: int) -> Float32:
+    """The sound at the network's rate."""
+    stream = ResampleStream(rate_hz, _RATE_HZ, 1)
+    found: Float32 = np.concatenate((stream.push(sound[None]), stream.finish(1)), axis=1)[0]
+    return found

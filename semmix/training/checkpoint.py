@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from safetensors.torch import save
 from torch import Tensor
 
 from semmix.atomic import write_atomically
+from semmix.bundle import Bundle
 from semmix.errors import ModelFormatError, first_line
 from semmix.nn import EdgeConfig, EdgeSemMix
 from semmix.nn.edge import config_from_dict
+from semmix.nn.engine import WEIGHTS_FILE
 
 FORMAT = "semmix-checkpoint/1"
 
@@ -35,6 +37,8 @@ class Checkpoint:
         settings: the trainer's settings as plain values.
         model, average: parameters by name.
         optimizer: moments, keyed `<parameter>.<moment>`.
+        origin: what the weights came from, as plain values; it travels into the provenance of
+            the bundle that is made of them.
     """
 
     config: EdgeConfig
@@ -43,6 +47,7 @@ class Checkpoint:
     model: dict[str, Tensor]
     average: dict[str, Tensor]
     optimizer: dict[str, Tensor]
+    origin: dict[str, Any] = field(default_factory=dict)
 
     def network(self) -> EdgeSemMix:
         """The network with its averaged weights, ready to run."""
@@ -63,6 +68,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "step": str(checkpoint.step),
         "config": json.dumps(asdict(checkpoint.config)),
         "settings": json.dumps(checkpoint.settings),
+        "origin": json.dumps(checkpoint.origin),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, save(tensors, metadata=header))
@@ -90,7 +96,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
                 groups[group][name] = file.get_tensor(key)
         config = config_from_dict(json.loads(header["config"]))
         checkpoint = Checkpoint(
-            config, int(header["step"]), dict(json.loads(header["settings"])), **groups
+            config,
+            int(header["step"]),
+            dict(json.loads(header["settings"])),
+            **groups,
+            origin=dict(json.loads(header.get("origin", "{}"))),
         )
         _check_tensors(checkpoint)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as exc:
@@ -108,8 +118,8 @@ def _check_tensors(checkpoint: Checkpoint) -> None:
         ValueError: a number no network can have, or tensors that do not fit.
     """
     config = checkpoint.config
-    if checkpoint.step < 0 or config.depth + config.context_layers > len(checkpoint.average):
-        raise ValueError("its numbers do not fit its weights")
+    if checkpoint.step < 0:
+        raise ValueError(f"its step is {checkpoint.step}")
     try:
         config.spec().check()
         with torch.device("meta"):
@@ -125,6 +135,11 @@ def _check_tensors(checkpoint: Checkpoint) -> None:
         shape = shapes.get(key.rpartition(".")[0])
         if shape is None or (moment.ndim and moment.shape != shape):
             raise ValueError(f"the optimiser's {key!r} fits no weight")
+
+
+def identity(bundle: Bundle) -> dict[str, str]:
+    """What to call a bundle by in `Checkpoint.origin`: cards and graphs may change, weights not."""
+    return {"name": bundle.name, "weights_sha256": bundle.manifest.files[WEIGHTS_FILE].sha256}
 
 
 def optimizer_tensors(

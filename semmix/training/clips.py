@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -54,6 +56,11 @@ class ClipSource(Protocol):
         ...
 
     @property
+    def fingerprint(self) -> str:
+        """Hash of what the clips are made of: equal ones are, by all that names and sizes tell."""
+        ...
+
+    @property
     def sample_rate_hz(self) -> int:
         """Rate of every clip."""
         ...
@@ -77,7 +84,7 @@ class ClipSource(Protocol):
         ...
 
     def minimal(self, index: int) -> tuple[Shot, ...] | None:
-        """The shots as minimal prompts would tell of them, None where nobody knows."""
+        """The shots with cues of a word or two, None where nobody wrote them."""
         ...
 
     def situations(self, index: int) -> tuple[str, ...]:
@@ -89,7 +96,7 @@ class GeneratedClips:
     """Endless clips from a stem folder, each determined by seed and number.
 
     Attributes:
-        name, sample_rate_hz, duration_s, count: see `ClipSource`.
+        name, fingerprint, sample_rate_hz, duration_s, count: see `ClipSource`.
         seed: with the stem folder it determines every clip.
     """
 
@@ -128,6 +135,12 @@ class GeneratedClips:
         self.duration_s = duration_s
         self.seed = seed
         library = StemLibrary(stems, sample_rate_hz)
+        # Labels decide which effects a scene draws.
+        self.fingerprint = fingerprint(
+            (file.path.relative_to(stems).as_posix(), file.path.stat().st_size, file.label)
+            for files in library.files.values()
+            for file in files
+        )
         generator = SceneGenerator(library, seed, duration_s, drop_cues=False, delivered=delivered)
         # A clip is drawn again as the donor of the one before it: keep the last few.
         self._example = lru_cache(maxsize=_EXAMPLES_KEPT)(generator.example)
@@ -142,9 +155,15 @@ class GeneratedClips:
         return self._example(index).shots
 
     def minimal(self, index: int) -> tuple[Shot, ...] | None:
-        """The shots with cues of a word or two."""
+        """The shots with cues of a word or two, written by hand."""
         return minimal_shots(self.shots(index))
 
     def situations(self, index: int) -> tuple[str, ...]:
         """Names of the situations in the mixing policy."""
         return tuple(shot.situation for shot in self.shots(index))
+
+
+def fingerprint(facts: Iterable[tuple[object, ...]]) -> str:
+    """SHA-256 of facts about files, in hexadecimal: one line each, in their order."""
+    lines = "".join(f"{fact!r}\n" for fact in facts)
+    return hashlib.sha256(lines.encode()).hexdigest()

@@ -2,36 +2,32 @@
 
 Every clip is remixed four times: with the cues of its picture, without cues, with the cues of
 another clip whose picture differs, and, with its own cues, from the mix that is already right.
-An ablation adds each cue type alone and cues of a word or two. The remixer is a plain callable, so
-that the same streaming path that users run is what is measured.
+Where a model takes no cues, or no other picture is there to lend its own, the numbers of that
+condition are unknown. An ablation adds each cue type alone and cues of a word or two. The remixer
+is a plain callable, so that the same streaming path that users run is what is measured.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semmix.cues.types import CUE_TYPES, Cue, CueSegment, CueType
-from semmix.errors import SemMixError, UsageError
+from semmix.errors import UsageError
 from semmix.training.clips import ClipSource
+from semmix.training.guides import CueGuides, Guide, Guides
 from semmix.training.measures import DISTANCES, Yardstick, readings
-from semmix.training.scenes import Shot
 
 Float32 = NDArray[np.float32]
-Remixer = Callable[[Float32, tuple[CueSegment, ...]], Float32]
-"""`remix(mix [N], segments) -> [N]`, at the rate the evaluation was given."""
+Remixer = Callable[[Float32, Guide], Float32]
+"""`remix(mix [N], guide) -> [N]`, at the rate the evaluation was given."""
 
 CONDITIONS: tuple[str, ...] = ("input", "right", "none", "swapped")
 """The muddy mix as it is, and remixed with right cues, without cues, with swapped cues."""
-ALONE: Mapping[str, CueType] = {f"only_{kind.value}": kind for kind in CUE_TYPES}
-"""Conditions of an ablation: right cues, but of one type alone."""
-MINIMAL = "minimal"
-"""Condition of an ablation where it is known: all cues, in the words that minimal prompts bring."""
 
 MAX_CLIPS = 100_000
 
@@ -48,7 +44,7 @@ class ClipResult:
         index: number of the clip in its source.
         name: what the source calls it.
         situations: what its shots show.
-        donor: number of the clip that lent the swapped cues.
+        donor: number of the clip that lent the swapped cues, None where no clip could.
         measures: for each condition the value of each measure; NaN where it is not defined, as
             the level of a silent stem.
         good: the measures of the remix of the target itself, which should be left alone: the
@@ -59,7 +55,7 @@ class ClipResult:
     index: int
     name: str
     situations: tuple[str, ...]
-    donor: int
+    donor: int | None
     measures: Mapping[str, Mapping[str, float]]
     good: Mapping[str, float]
     target: Mapping[str, float]
@@ -159,6 +155,7 @@ def evaluate(
     seed: int,
     clips: int,
     yardstick: Yardstick | None = None,
+    guides: Guides | None = None,
     ablate: bool = False,
     on_clip: Callable[[int], None] | None = None,
 ) -> EvaluationResult:
@@ -170,7 +167,8 @@ def evaluate(
         seed: seed of the intervals.
         clips: how many, from the first one.
         yardstick: what is measured; the measures that need no model by default.
-        ablate: also remix with each cue type alone, and with minimal cues.
+        guides: what the remixer is told; the clips' cues by default.
+        ablate: also remix with what else the guides have to tell.
         on_clip: called after each clip with the number of clips done.
 
     Raises:
@@ -181,10 +179,11 @@ def evaluate(
     if not 1 <= clips <= most:
         raise UsageError(f"{clips} clips cannot be evaluated: ask for 1 to {most}")
     stick = yardstick or Yardstick(source.sample_rate_hz)
+    told = guides or CueGuides(source)
     results = []
     for index in range(clips):
         donor = _donor(index, clips, source)
-        results.append(_measure_clip(index, donor, source, remix, stick, ablate))
+        results.append(_measure_clip(index, donor, source, remix, stick, told, ablate))
         if on_clip is not None:
             on_clip(index + 1)
     return EvaluationResult(
@@ -194,41 +193,37 @@ def evaluate(
 
 def _measure_clip(
     index: int,
-    donor: int,
+    donor: int | None,
     source: ClipSource,
     remix: Remixer,
     stick: Yardstick,
+    guides: Guides,
     ablate: bool,
 ) -> ClipResult:
     clip = source.clip(index)
-    cues = {
-        "right": segments(clip.shots),
-        "none": segments(clip.shots, lent=()),
-        "swapped": segments(clip.shots, lent=source.shots(donor)),
-    }
-    if ablate:
-        cues |= {name: segments(clip.shots, kinds=(kind,)) for name, kind in ALONE.items()}
-        if (minimal := source.minimal(index)) is not None:
-            cues[MINIMAL] = segments(minimal)
+    told = guides.of(index, donor)
+    conditions = told | guides.ablated(index) if ablate else told
     outputs = {"input": clip.mix}
-    for condition, cue_segments in cues.items():
-        outputs[condition] = _checked(remix(clip.mix, cue_segments), clip.mix)
-    outputs["good"] = _checked(remix(clip.target, cues["right"]), clip.target)
+    for condition, guide in conditions.items():
+        outputs[condition] = _checked(remix(clip.mix, guide), clip.mix)
+    own = told.get("right", told["none"])
+    outputs["good"] = _checked(remix(clip.target, own), clip.target)
     found = stick.measure(outputs, clip)
     good = found.pop("good")
+    unknown = dict.fromkeys(good, math.nan)
     return ClipResult(
         index=index,
         name=clip.name,
         situations=source.situations(index),
-        donor=donor,
-        measures=found,
+        donor=donor if "swapped" in told else None,
+        measures=dict.fromkeys(CONDITIONS, unknown) | found,
         good=good,
         target=readings(clip.target, clip, stick.rate_hz),
     )
 
 
-def _donor(index: int, clips: int, source: ClipSource) -> int:
-    """The next clip whose shots show none of this clip's situations.
+def _donor(index: int, clips: int, source: ClipSource) -> int | None:
+    """The next clip whose shots show none of this clip's situations, None where none was found.
 
     Goes round within the evaluated clips first, then on to clips that are not evaluated.
     """
@@ -238,38 +233,7 @@ def _donor(index: int, clips: int, source: ClipSource) -> int:
     for candidate in chain(within, range(clips, beyond)):
         if shown.isdisjoint(source.situations(candidate)):
             return candidate
-    raise SemMixError(
-        f"no clip with another picture than {', '.join(sorted(shown))} was found to lend its "
-        "cues: swapped cues need clips of two films, or a policy of more situations"
-    )
-
-
-def segments(
-    shots: Sequence[Shot],
-    lent: Sequence[Shot] | None = None,
-    kinds: Collection[CueType] = CUE_TYPES,
-) -> tuple[CueSegment, ...]:
-    """Cue segments of a clip's shots.
-
-    Args:
-        shots: the clip's shots, which give the times.
-        lent: shots of another clip that give the cues instead, in turn; none of them at all
-            leaves every cue unknown.
-        kinds: types that are told; the others are unknown.
-    """
-    result = []
-    for i, shot in enumerate(shots):
-        source = shot if lent is None else lent[i % len(lent)] if lent else None
-        known: dict[CueType, Cue] = {}
-        if source is not None:
-            known = {
-                kind: Cue(text, 1.0)
-                for kind, text in source.cues.items()
-                if text is not None and kind in kinds
-            }
-        middle_s = 0.5 * (shot.start_s + shot.end_s)
-        result.append(CueSegment(shot.start_s, shot.end_s, middle_s, known))
-    return tuple(result)
+    return None
 
 
 def _checked(output: Float32, given: Float32) -> Float32:

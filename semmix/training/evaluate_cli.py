@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import click
+from semmix_rt.cli.encoder_options import encoder_options
 
 from semmix.errors import UsageError
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from semmix.training.evaluate import EvaluationResult, Remixer
 
 _FILE = click.Path(path_type=Path)
 _CLIPS = 100
 """How many clips unless said otherwise."""
-_FILE_COLUMNS = 160
-"""Width of tables where no terminal has one: none is cut."""
+_SHOWN = 5
+"""Names of clips left out that the terminal shows; JSON has all."""
 _ONE_SOURCE = "clips come from --stems or --muddymix: give one of them"
 
 
@@ -57,14 +51,20 @@ _ONE_SOURCE = "clips come from --stems or --muddymix: give one of them"
     show_default=True,
     help="Length of a generated clip; the published tables use 10 s.",
 )
+@click.option(
+    "--skip-incomplete",
+    is_flag=True,
+    help="With --muddymix: leave clips out that lack a file, and say how many and which.",
+)
 @click.option("--model", type=_FILE, help="Bundle (folder or zip). [the one that comes along]")
+@encoder_options
 @click.option("--engine", default="auto", show_default=True, help="What runs it, as in `remix`.")
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
 @click.option(
     "--ablate",
     is_flag=True,
-    help="Also remix with each cue type alone, to see which one carries how much, and with cues "
-    "of a word or two, as minimal prompts bring them: 11 remixes a clip instead of 4.",
+    help="Also remix with each cue type alone, to see which one carries how much, and, with "
+    "--stems, with cues of a word or two, written by hand: 11 remixes a clip instead of 4.",
 )
 @click.option(
     "--delivered",
@@ -114,10 +114,13 @@ _ONE_SOURCE = "clips come from --stems or --muddymix: give one of them"
 def command(
     stems: Path | None,
     muddymix: Path | None,
+    skip_incomplete: bool,
     clips: int | None,
     seed: int,
     duration_s: float,
     model: Path | None,
+    text_encoder: Path | None,
+    vision_encoder: Path | None,
     engine: str,
     threads: int,
     ablate: bool,
@@ -138,9 +141,14 @@ def command(
     from the Muddy Mix data set. The spoiled mix is remixed with the scene's cues, without cues
     and with another scene's cues; the right mix is remixed too, to see that it is left alone.
     The stream that users run does the work.
+
+    An imported model hears captions of the cues through --text-encoder, or pictures through
+    --vision-encoder; without one, the vectors that came with the Muddy Mix clips. One that takes
+    no context fills the column without cues alone.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from semmix_rt.report import tool_versions
 
     from semmix.bundle import Bundle
     from semmix.metrics.dib import load_picture_sound_model
@@ -149,14 +157,18 @@ def command(
     from semmix.training.clips import ClipSource, GeneratedClips
     from semmix.training.evaluate import evaluate
     from semmix.training.evaluate_plot import draw_png
-    from semmix.training.evaluate_report import as_csv, as_dict
+    from semmix.training.evaluate_report import RunFacts, as_csv, as_dict
+    from semmix.training.evaluate_tables import print_tables
     from semmix.training.measures import Yardstick
     from semmix.training.muddymix import MuddyMix
+    from semmix.training.remixing import check_generated, need_of, open_guides, open_remixer
 
     if stems is not None and muddymix is not None:
         raise UsageError(_ONE_SOURCE)
     if ib_model is not None and muddymix is None:
         raise UsageError("--ib-model compares sound with pictures: give them with --muddymix")
+    if skip_incomplete and muddymix is None:
+        raise UsageError("--skip-incomplete is about clips of --muddymix: give it with that")
     if delivered and stems is None:
         raise UsageError("--delivered spoils generated mixes: give it with --stems")
     targets = [path for path in (json_path, csv_path, plot_path) if path is not None]
@@ -167,12 +179,21 @@ def command(
     if plot_path is not None:
         require_matplotlib()
     bundle = Bundle.default() if model is None else Bundle.load(model)
-    rate_hz = bundle.spec.audio.sample_rate_hz
+    rate_hz = (bundle.window_spec or bundle.spec).audio.sample_rate_hz
+    need = need_of(bundle, text_encoder, vision_encoder)
+    if ablate and need != "cues":
+        raise UsageError(
+            "--ablate tells cue types apart, and this model is told none: leave it out, or give a "
+            "text model its --text-encoder"
+        )
     source: ClipSource
+    skipped: tuple[str, ...] = ()
     if stems is not None:
+        check_generated(bundle, need)
         source = GeneratedClips(stems, rate_hz, seed, duration_s, delivered)
     elif muddymix is not None:
-        source = MuddyMix(muddymix, rate_hz)
+        source = MuddyMix(muddymix, rate_hz, need=need, skip_incomplete=skip_incomplete)
+        skipped = source.skipped
     else:
         raise UsageError(_ONE_SOURCE)
     wanted = min(_CLIPS, source.count or _CLIPS) if clips is None else clips
@@ -181,7 +202,15 @@ def command(
         tagger=None if tagger is None else open_tagger(tagger, tagger_rate, tagger_scores),
         picture_sound=None if ib_model is None else load_picture_sound_model(ib_model),
     )
-    remixer = open_remixer(model, rate_hz, engine, threads)
+    guides, seen_by = open_guides(bundle, source, need, vision_encoder)
+    remixer = open_remixer(
+        *(model, rate_hz, engine, threads),
+        text_encoder=text_encoder,
+        takes_vectors=need in ("pictures", "text", "vision"),
+    )
+    if skipped:
+        shown = ", ".join(skipped[:_SHOWN]) + (" ..." if len(skipped) > _SHOWN else "")
+        click.echo(f"warning: {len(skipped)} incomplete clips left out: {shown}", err=True)
     console = Console(stderr=True)
     columns = ("evaluating", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     hidden = quiet or not console.is_terminal
@@ -193,20 +222,28 @@ def command(
             seed=seed,
             clips=wanted,
             yardstick=yardstick,
+            guides=guides,
             ablate=ablate,
             on_clip=lambda done: bar.update(task, completed=done),
         )
     if json_path is not None:
-        facts = {
-            "model": bundle.name,
-            "model_sha256": bundle.sha256,
-            "engine": engine,
-            "tagger": None if tagger is None else tagger.name,
-            "ib_model": ib_model,
-            "source": source.name,
-            "delivered": delivered,
-        }
-        data = {**facts, **as_dict(result)}
+        facts = RunFacts(
+            model=bundle.name,
+            model_sha256=bundle.sha256,
+            engine=remixer.engine,
+            provider=remixer.provider,
+            threads=threads,
+            told=need,
+            encoder=remixer.encoder or seen_by,
+            tagger=None if tagger is None else tagger.name,
+            ib_model=ib_model,
+            source=source.name,
+            source_sha256=source.fingerprint,
+            delivered=delivered,
+            skipped=skipped,
+            tool=tool_versions(),
+        )
+        data = as_dict(facts, result)
         _save(json_path, (json.dumps(data, indent=1) + "\n").encode())
     if csv_path is not None:
         _save(csv_path, as_csv(result).encode())
@@ -219,26 +256,6 @@ def command(
     if not quiet:
         click.echo(title)
         print_tables(result)
-
-
-def open_remixer(model: Path | None, rate_hz: int, engine: str, threads: int) -> Remixer:
-    """A mono remixer over the product's own stream, each clip as loud as `remix` hears it."""
-    import numpy as np
-    from semmix_rt.loudness import LoudnessMeter
-    from semmix_rt.remixer import Remixer as StreamRemixer
-
-    from semmix.cues.types import CueSheet
-
-    stream = StreamRemixer(rate_hz, 1, model=model, engine=engine, threads=threads)
-
-    def remix(mix: Any, segments: Any) -> Any:
-        meter = LoudnessMeter(rate_hz, 1)
-        meter.push(mix[None])
-        # None for silence, which comes out as it is however loud it is heard.
-        stream.reset(CueSheet(segments), programme_lufs=meter.finish().integrated_lufs)
-        return np.concatenate((stream.process(mix[None]), stream.flush()), axis=1)[0]
-
-    return remix
 
 
 def _check_target(path: Path, overwrite: bool) -> None:
@@ -257,77 +274,3 @@ def _save(path: Path, data: bytes) -> None:
         raise UsageError(
             f"cannot write {path} ({exc.strerror}): choose a folder that is writable"
         ) from exc
-
-
-def print_tables(result: EvaluationResult) -> None:
-    """Measures by condition, readings beside the target's, comparisons, and the ablation."""
-    from semmix.training.evaluate import CONDITIONS
-    from semmix.training.evaluate_report import TITLES, comparisons
-    from semmix.training.measures import READINGS
-
-    errors = [m for m in result.measures if m not in READINGS]
-    _print_table("lower is better", result, errors, (*CONDITIONS, "good"))
-    _print_table("readings", result, READINGS, ("target", *CONDITIONS, "good"))
-    for condition, against in comparisons(result):
-        if condition in CONDITIONS and against in CONDITIONS:
-            changes = (_change(result, condition, m, against) for m in result.distances)
-            click.echo(f"{TITLES[condition]} against {TITLES[against]}: {', '.join(changes)}")
-    if result.ablated:
-        _print_ablation(result)
-
-
-def _print_table(
-    heading: str, result: EvaluationResult, rows: Sequence[str], columns: Sequence[str]
-) -> None:
-    from rich import box
-    from rich.table import Table
-
-    from semmix.training.evaluate_report import TITLES
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(heading)
-    for condition in columns:
-        table.add_column(TITLES[condition], justify="right")
-    for measure in rows:
-        means = (result.mean(condition, measure) for condition in columns)
-        table.add_row(measure, *("-" if math.isnan(m) else f"{m:.3f}" for m in means))
-    _print(table)
-
-
-def _print_ablation(result: EvaluationResult) -> None:
-    """How far a cue type alone brings the mix, between no cues and all of them."""
-    from rich import box
-    from rich.table import Table
-
-    from semmix.training.evaluate_report import TITLES
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("against the spoiled mix")
-    for measure in result.distances:
-        table.add_column(f"{measure} %", justify="right")
-    table.add_column("balance_db", justify="right")
-    for condition in ("right", *result.ablated, "none", "swapped"):
-        changes = (result.change_percent(condition, m) for m in result.distances)
-        table.add_row(
-            TITLES[condition],
-            *("-" if math.isnan(c) else f"{c:+.1f}" for c in changes),
-            f"{result.mean(condition, 'balance_db'):.3f}",
-        )
-    _print(table)
-
-
-def _print(table: Table) -> None:
-    """Show a table whole: rich takes 80 columns where there is no terminal, and cuts."""
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console.width = _FILE_COLUMNS
-    console.print(table)
-
-
-def _change(result: EvaluationResult, condition: str, measure: str, against: str) -> str:
-    """A change in percent, and its 95 % interval where there is one."""
-    text = f"{measure} {result.change_percent(condition, measure, against):+.1f} %"
-    low, high = result.interval_percent(condition, measure, against)
-    return text if math.isnan(low) else f"{text} ({low:+.1f} to {high:+.1f})"

@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from semmix.training.evaluate import ALONE, MINIMAL, EvaluationResult, clip_values
+from semmix.training.evaluate import EvaluationResult, clip_values
+from semmix.training.guides import ALONE, MINIMAL
 from semmix.training.measures import MEASURE_NOTES, READINGS
 
 TITLES = {
@@ -17,23 +20,67 @@ TITLES = {
     "swapped": "swapped cues",
     "good": "good mix in",
     "target": "target",
-    MINIMAL: "minimal cues",
+    MINIMAL: "a word or two",
     **{name: f"only {kind.value.replace('_', ' ')}" for name, kind in ALONE.items()},
 }
 """What people read instead of a condition's name."""
 
 
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What ran on what. Results are comparable where all but the model's facts are equal.
+
+    Attributes:
+        model: its name.
+        model_sha256: identity of its bundle.
+        engine: what ran it, also where `auto` was asked for.
+        provider: what really computed, such as `CPUExecutionProvider`.
+        threads: CPU threads asked of the engine.
+        told: what the model was told from: `cues`, `pictures` (through a vision encoder), `text`
+            or `vision` (vectors that came with the clips), or `nothing`. Levels are measured shot
+            by shot where it is `cues`, else over whole clips.
+        encoder: identifier of what made vectors of cues or pictures, empty where nothing did.
+        tagger: file name of the model behind KLD, None without.
+        ib_model: `MODULE:NAME` of the model behind dIB, None without.
+        source: name of the clips' folder.
+        source_sha256: hash of the names and sizes of its files, and of labels where there are any.
+        delivered: mixes were spoiled as delivery does.
+        skipped: names of clips that lacked files and were left out.
+        tool: versions of this package and of what it stands on, and the machine.
+    """
+
+    model: str
+    model_sha256: str
+    engine: str
+    provider: str
+    threads: int
+    told: str
+    encoder: str
+    tagger: str | None
+    ib_model: str | None
+    source: str
+    source_sha256: str
+    delivered: bool
+    skipped: tuple[str, ...]
+    tool: Mapping[str, Any]
+
+
 def comparisons(result: EvaluationResult) -> tuple[tuple[str, str], ...]:
-    """Which conditions are held against which; those of an ablation against no cues as well."""
+    """Which conditions are held against which; those of an ablation against three others."""
     plain = (("right", "input"), ("none", "input"), ("right", "none"), ("right", "swapped"))
-    ablated = [(name, other) for name in result.ablated for other in ("input", "none")]
-    minimal = [("right", name) for name in result.ablated if name == MINIMAL]
-    return (*plain, *ablated, *minimal)
+    ablated = [(name, other) for name in result.ablated for other in ("input", "none", "right")]
+    others = [(name, "right") for name in ("none", "swapped")] if ablated else []
+    return (*plain, *ablated, *others)
 
 
-def as_dict(result: EvaluationResult) -> dict[str, Any]:
-    """Plain values for JSON: settings, means, changes in percent, every clip. NaN is null."""
+def as_dict(facts: RunFacts, result: EvaluationResult) -> dict[str, Any]:
+    """Plain values for JSON: facts, settings, means, changes in percent, every clip.
+
+    `change_percent` and `interval_95_percent` have an entry `A against B` for each pair of
+    `comparisons`; intervals are paired, clip by clip. Numbers that are not known are null.
+    """
     return {
+        **asdict(facts),
         "seed": result.seed,
         "duration_s": result.duration_s,
         "sample_rate_hz": result.sample_rate_hz,

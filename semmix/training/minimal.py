@@ -1,8 +1,8 @@
-"""What minimal prompts bring back of each situation: a word or two for each cue type.
+"""Cues of a word or two for each situation, written by hand.
 
-`semmix.cues.prompts` asks vision language models in a focused and in a minimal regime (SemMix,
-section 3.1). Training never uses these answers, so that an evaluation with them shows what a
-network makes of cues that say hardly anything and say it in words it has not met.
+Minimal prompts (SemMix, section 3.1; `semmix.cues.prompts`) bring such answers from vision language
+models; none was asked for these. Training never uses them, so that an evaluation with them shows
+what a network makes of cues that say hardly anything and say it in words it has not met.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ANSWERS: dict[str, tuple[str, str, str, str, str, str]] = {
 
 
 def minimal_shots(shots: tuple[Shot, ...]) -> tuple[Shot, ...]:
-    """The same shots with minimal answers for every cue.
+    """The same shots with a word or two for every cue.
 
     Raises:
         KeyError: a situation that the policy does not have.

@@ -1,14 +1,17 @@
 """The folder layout of the Muddy Mix data set (VisAH, section 4) as clips to evaluate on.
 
-    <film>/sub_video/<clip>/audio_raw/*.wav                 the right mix, as it was in the film
+    <film>/sub_video/<clip>/audio_raw/<clip>.wav            the right mix, as it was in the film
                             remix_global/target_mix.wav     the muddy mix, whatever its name says
                             frames/001.png ...              pictures, one a second
+                            frames_feats/visual_feats.pt    vectors of them, one a second
+                            frames_captions/InternVL2-8B_prompt1_feats.pt      and of captions
                             separated/speech.wav, music.wav, effects+residual.wav     optional
                             cues.json                       optional, of this project
 
 The muddy mix lies where the authors' loader reads its input from. Without separated stems the
-levels of stems are not known. Cues come from a cue sheet where there is one, else from the
-pictures, by the extractor that `remix` uses; stills show no motion.
+levels of stems are not known; with them, the right mix must be their sum. Cues come from a cue
+sheet where there is one, else from the pictures, by the extractor that `remix` uses; stills show
+no motion. Which of pictures and vectors there must be depends on what the model is told.
 """
 
 from __future__ import annotations
@@ -18,14 +21,23 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
 from numpy.typing import NDArray
 
 from semmix.cues.sheet import load_sheet
 from semmix.cues.types import CUE_TYPES, CueType
 from semmix.errors import MediaError
-from semmix.training.clips import Clip
+from semmix.training.clips import Clip, fingerprint
+from semmix.training.features import read_features
+from semmix.training.muddymix_files import (
+    DURATION_S,
+    FEATURE_FILES,
+    Need,
+    files_of,
+    frames_of,
+    lacking,
+    read_sounds,
+    sheet_of,
+)
 from semmix.training.scenes import Shot
 
 Float32 = NDArray[np.float32]
@@ -33,30 +45,30 @@ PictureCues = Mapping[CueType, str | None]
 DescribeFrame = Callable[[Path], PictureCues]
 """Cue sentences of one picture file."""
 
-DURATION_S = 10.0
 FRAME_S = 1.0
-STEM_FILES: tuple[tuple[str, ...], ...] = (
-    ("speech.wav",),
-    ("music.wav",),
-    ("effects+residual.wav", "effects.wav"),
-)
-"""Names of each stem's file, the first that exists counts; the residual belongs to the effects,
-so that the stems sum to the mix."""
-
-_MAX_SECONDS = 600.0
+_LISTED = 5
+"""Incomplete clips a message names; the rest is counted."""
 
 
 class MuddyMix:
     """The clips of a folder, in order of their paths.
 
     Attributes:
-        name, sample_rate_hz, duration_s, count: see `semmix.training.clips.ClipSource`.
+        name, sample_rate_hz, duration_s, count, fingerprint: see
+            `semmix.training.clips.ClipSource`.
+        skipped: names of the clips that are not whole and were left out.
     """
 
     duration_s = DURATION_S
 
     def __init__(
-        self, root: Path, sample_rate_hz: int, describe: DescribeFrame | None = None
+        self,
+        root: Path,
+        sample_rate_hz: int,
+        describe: DescribeFrame | None = None,
+        *,
+        need: Need = "cues",
+        skip_incomplete: bool = False,
     ) -> None:
         """Look through the folder and see that every clip is whole.
 
@@ -64,9 +76,11 @@ class MuddyMix:
             root: folder with a folder for each film.
             sample_rate_hz: rate of the clips.
             describe: reads cues from pictures; the program's own extractor by default.
+            need: what the model is told from. Of clips without cues every shot is the whole clip.
+            skip_incomplete: leave clips out that lack a file, instead of refusing them all.
 
         Raises:
-            MediaError: there is no clip, or one lacks a file.
+            MediaError: there is no whole clip, or one that lacks a file may not be skipped.
         """
         folders = sorted(path for path in root.glob("*/sub_video/*") if path.is_dir())
         if not folders:
@@ -74,17 +88,24 @@ class MuddyMix:
                 f"{root}: no clips were found; the Muddy Mix layout is "
                 "<film>/sub_video/<clip>/audio_raw, remix_global and frames"
             )
-        lacking = {folder: missing for folder in folders if (missing := _missing(folder))}
-        if lacking:
-            folder, missing = next(iter(lacking.items()))
+        broken = {folder: missing for folder in folders if (missing := lacking(folder, need))}
+        if broken and not (skip_incomplete and len(broken) < len(folders)):
             raise MediaError(
-                f"{folder} lacks {', '.join(missing)} ({len(lacking)} of {len(folders)} clips are "
-                "not whole): complete them or take them away"
+                f"{root}: {len(broken)} of {len(folders)} clips are not whole: {_listed(broken)}; "
+                "complete them, take them away"
+                + ("" if skip_incomplete else ", or leave them out with --skip-incomplete")
             )
         self.name = root.name
         self.sample_rate_hz = sample_rate_hz
-        self.count: int | None = len(folders)
-        self._folders = folders
+        self.skipped = tuple(folder.name for folder in broken)
+        self._folders = [folder for folder in folders if folder not in broken]
+        self.count: int | None = len(self._folders)
+        self.fingerprint = fingerprint(
+            (path.relative_to(root).as_posix(), path.stat().st_size)
+            for folder in self._folders
+            for path in files_of(folder, need)
+        )
+        self._need = need
         self._describe = describe or describe_still
         self._shots: dict[int, tuple[Shot, ...]] = {}
 
@@ -92,21 +113,32 @@ class MuddyMix:
         """The clip with this number.
 
         Raises:
-            MediaError: a file cannot be decoded.
+            MediaError: a file cannot be decoded, or the stems do not add up to the right mix.
             CueSheetError: its cue sheet is not well formed.
         """
         folder = self._folders[index]
-        stems = None
-        if (folder / "separated").is_dir():
-            stems = np.stack([self._read(_stem(folder, names)) for names in STEM_FILES])
+        mix, target, stems = read_sounds(folder, self.sample_rate_hz)
         return Clip(
             name=folder.name,
-            mix=self._read(folder / "remix_global" / "target_mix.wav"),
-            target=self._read(_raw(folder)[0]),
+            mix=mix,
+            target=target,
             target_stems=stems,
             shots=self.shots(index),
-            frames=tuple(_frames(folder)),
+            frames=self.frames(index),
         )
+
+    def frames(self, index: int) -> tuple[Path, ...]:
+        """The pictures of a clip, one a second."""
+        return tuple(frames_of(self._folders[index]))
+
+    def features(self, index: int, dim: int) -> Float32:
+        """The context vectors that came with a clip, `[K, D]`, one a second from its start on.
+
+        Raises:
+            MediaError: the file holds something else than vectors of this width.
+        """
+        path = self._folders[index] / FEATURE_FILES[self._need]
+        return read_features(path, dim, round(DURATION_S / FRAME_S))
 
     def shots(self, index: int) -> tuple[Shot, ...]:
         """The shots of a clip, read from its pictures once.
@@ -116,45 +148,26 @@ class MuddyMix:
             CueSheetError: its cue sheet is not well formed.
         """
         if index not in self._shots:
-            folder = self._folders[index]
-            (film,) = self.situations(index)
-            sheet = folder / "cues.json"
-            self._shots[index] = (
-                _shots_of_sheet(sheet, film)
-                if sheet.is_file()
-                else shots_of_frames([self._describe(f) for f in _frames(folder)], film)
-            )
+            self._shots[index] = self._read_shots(index)
         return self._shots[index]
 
     def minimal(self, index: int) -> tuple[Shot, ...] | None:
-        """None: what minimal prompts would have said was not asked."""
+        """None: nobody wrote such cues."""
         return None
 
     def situations(self, index: int) -> tuple[str, ...]:
         """The clip's film: what clips of other films show is taken for another picture."""
         return (self._folders[index].parent.parent.name,)
 
-    def _read(self, path: Path) -> Float32:
-        """The first ten seconds as mono `[N]`, shorter files followed by silence."""
-        try:
-            info = soundfile.info(str(path))
-            if info.duration > _MAX_SECONDS:
-                raise MediaError(
-                    f"{path} lasts {info.duration:.0f} s: a clip has {DURATION_S:g} s, and more "
-                    f"than {_MAX_SECONDS:g} s are not read"
-                )
-            data, rate_hz = soundfile.read(str(path), dtype="float32", always_2d=True)
-        except (soundfile.LibsndfileError, OSError) as exc:
-            raise MediaError(f"{path}: cannot be decoded ({exc}); repair or remove it") from exc
-        if not np.isfinite(data).all():
-            raise MediaError(f"{path} holds NaN or infinity: repair it")
-        mono = data.mean(axis=1)
-        if rate_hz != self.sample_rate_hz:
-            mono = soxr.resample(mono, rate_hz, self.sample_rate_hz, quality="VHQ")
-        out = np.zeros(round(DURATION_S * self.sample_rate_hz), np.float32)
-        kept = min(out.size, mono.size)
-        out[:kept] = mono[:kept]
-        return out
+    def _read_shots(self, index: int) -> tuple[Shot, ...]:
+        folder = self._folders[index]
+        (film,) = self.situations(index)
+        if self._need != "cues":
+            return (Shot(0.0, DURATION_S, film, {}),)
+        sheet = sheet_of(folder)
+        if sheet.is_file():
+            return _shots_of_sheet(sheet, film)
+        return shots_of_frames([self._describe(f) for f in frames_of(folder)], film)
 
 
 def describe_still(path: Path) -> PictureCues:
@@ -202,30 +215,8 @@ def _shots_of_sheet(path: Path, situation: str) -> tuple[Shot, ...]:
     return shots
 
 
-def _raw(folder: Path) -> list[Path]:
-    return sorted((folder / "audio_raw").glob("*.wav"))
-
-
-def _frames(folder: Path) -> list[Path]:
-    return sorted((folder / "frames").glob("*.png"))
-
-
-def _stem(folder: Path, names: Sequence[str]) -> Path:
-    candidates = [folder / "separated" / name for name in names]
-    return next((path for path in candidates if path.is_file()), candidates[0])
-
-
-def _missing(folder: Path) -> list[str]:
-    """What a clip's folder lacks, in the words of the layout."""
-    missing = []
-    if not _raw(folder):
-        missing.append("audio_raw/*.wav")
-    if not (folder / "remix_global" / "target_mix.wav").is_file():
-        missing.append("remix_global/target_mix.wav")
-    if not _frames(folder) and not (folder / "cues.json").is_file():
-        missing.append("frames/*.png")
-    if (folder / "separated").is_dir():
-        missing += [
-            f"separated/{names[0]}" for names in STEM_FILES if not _stem(folder, names).is_file()
-        ]
-    return missing
+def _listed(broken: Mapping[Path, Sequence[str]]) -> str:
+    """The first incomplete clips and what they lack."""
+    texts = [f"{folder.name} lacks {', '.join(missing)}" for folder, missing in broken.items()]
+    more = len(texts) - _LISTED
+    return "; ".join(texts[:_LISTED]) + (f"; and {more} more" if more > 0 else "")

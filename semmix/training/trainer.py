@@ -24,6 +24,7 @@ from semmix.nn.engine import weights_of
 from semmix.training.batches import Batch, collate
 from semmix.training.checkpoint import (
     Checkpoint,
+    identity,
     load_checkpoint,
     optimizer_tensors,
     restore_optimizers,
@@ -99,6 +100,7 @@ class Trainer:
             saved = load_checkpoint(resume)
             settings = replace(_saved_settings(saved, resume), steps=settings.steps)
             self.step = saved.step
+            self.origin = saved.origin
             self.network = EdgeSemMix(saved.config)
         else:
             config = replace(PRESETS[preset], text_encoder=encoder.identifier)
@@ -108,8 +110,11 @@ class Trainer:
                 network = EdgeSemMix(config)
             except (ValueError, RuntimeError, ArithmeticError) as exc:
                 raise UsageError(f"no network has these sizes ({exc}): change others") from exc
+            self.origin = {}
             if start is not None:
-                _begin_with(network, start, fresh)
+                bundle = Bundle.load(start)
+                _begin_with(network, bundle, fresh)
+                self.origin["started_from"] = identity(bundle)
             self.network = network
         self.settings = settings
         self.network.to(self.device)
@@ -131,6 +136,7 @@ class Trainer:
             model=dict(self.network.state_dict()),
             average=self.average,
             optimizer=optimizer_tensors(self.network, self.optimizers),
+            origin=self.origin,
         )
 
     def run(
@@ -296,7 +302,7 @@ def _optimizers(network: EdgeSemMix, settings: TrainSettings) -> tuple[torch.opt
     return (*found, torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98)))
 
 
-def _begin_with(network: EdgeSemMix, path: Path, fresh: Sequence[str]) -> None:
+def _begin_with(network: EdgeSemMix, bundle: Bundle, fresh: Sequence[str]) -> None:
     """Give a network a bundle's weights; what the bundle's lacks and `fresh` stay as they are.
 
     A network with narrower reading of its latent frames than the bundle's gets the nearest.
@@ -304,8 +310,7 @@ def _begin_with(network: EdgeSemMix, path: Path, fresh: Sequence[str]) -> None:
     Raises:
         ModelFormatError: the bundle reads other embeddings, or has weights without a place here.
     """
-    config = network.config
-    bundle = Bundle.load(path)
+    config, path = network.config, bundle.path
     reads = bundle.spec.text_encoder
     if reads != config.text_encoder:
         raise ModelFormatError(

@@ -11,18 +11,25 @@ from pathlib import Path
 import onnx
 import pytest
 import tolerances
-from semmix_calibration import calibrate
+from semmix_calibration import calibrate, int8
 from semmix_calibration.build import Made
-from semmix_calibration.cli import made_line
-from semmix_calibration.search import Accuracy
+from semmix_calibration.cli import made_line, missed_lines
+from semmix_calibration.search import (
+    Accuracy,
+    BlockCost,
+    Frontier,
+    FrontierPoint,
+    TargetMissedError,
+)
 from semmix_rt.cli.root import main
 from semmix_rt.engines import open_engine
 from semmix_rt.whole_signal import hear, masks_of
 
 from semmix.bundle import Bundle
-from semmix.errors import MediaError, ParityError, UsageError
+from semmix.errors import MediaError, UsageError
 from semmix.metrics import snr_db
 
+SEARCHED_DB = 40
 README = Path(__file__).resolve().parents[2] / "calibration" / "README.md"
 
 
@@ -100,19 +107,57 @@ def test_what_is_told_of_a_precision_is_what_an_engine_finds(
     assert {"QuantizeLinear", "DequantizeLinear"} <= operators
 
 
-def test_a_target_out_of_reach_writes_nothing(small: Bundle, stems: Path, tmp_path: Path) -> None:
-    with pytest.raises(ParityError, match="no choice of INT8 blocks reaches 99 dB"):
-        calibrate(
-            small.path,
-            tmp_path / "none",
-            stems=stems,
-            precisions=("int8",),
-            clip_s=0.5,
-            clips=1,
-            search=True,
-            target_db=99.0,
-        )
+def test_a_target_out_of_reach_writes_nothing_and_tells_what_was_found(
+    small: Bundle, stems: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--precision", "int8", "--clip-s", 0.5, "--clips", 1, "--search")
+    code = run(
+        *(small.path, "-o", tmp_path / "none", "--stems", stems, *options),
+        *("--target-db", 99, "--json"),
+    )
+    assert code == 3
+    captured = capsys.readouterr()
+    assert "no choice of INT8 blocks reaches 99 dB" in captured.err
+    told = json.loads(captured.out)
+    assert told["bundle"] is None
+    assert told["precisions"] == {}
+    frontier = told["frontier"]
+    assert frontier["chosen"] is None
+    assert frontier["target_db"] == 99
+    blocks = {p.block for p in int8.products(small.highlighter_graph())}
+    assert {b["block"] for b in frontier["blocks"]} == blocks
+    assert len(frontier["points"]) == len(blocks)
+    best_db = max(p["snr_db"] for p in frontier["points"])
+    assert f"the best has {best_db:.1f} dB" in captured.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_failed_search_found_is_printed(
+    small: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    found = Accuracy(("speech", "tone"), (40.0, 31.2))
+    frontier = Frontier(
+        50.0, (BlockCost("fold", found, 0.25),), (FrontierPoint((), 0.75, found),), None
+    )
+
+    def missed(*args: object, **options: object) -> None:
+        raise TargetMissedError(frontier)
+
+    monkeypatch.setattr("semmix_calibration.calibration.calibrate", missed)
+    assert run(small.path, "-o", tmp_path / "x", "--media", "y.wav") == 3
+    captured = capsys.readouterr()
+    assert re.search(r"fold +31\.2 dB \(tone\) +25\.0 % of the work", captured.out)
+    assert re.search(r"75\.0 % INT8 +31\.2 dB \(tone\) +FP16: none", captured.out)
+    assert "reaches 50 dB" in captured.err
+    assert run(small.path, "-o", tmp_path / "x", "--media", "y.wav", "--quiet") == 3
+    assert capsys.readouterr().out == ""
+
+
+def test_a_network_that_misses_the_target_on_held_out_sound_says_so() -> None:
+    made = Made("int8", b"", Accuracy(("speech", "tone"), (40.0, 31.2)), 0.9)
+    (line,) = missed_lines(made, 34.0)
+    assert "held-out sound has 2.8 dB less than the target" in line
+    assert list(missed_lines(made, 31.0)) == []
 
 
 @pytest.mark.parametrize(
@@ -182,8 +227,14 @@ def test_the_walkthrough_does_what_it_says(
     ours = [words for words in commands if words[0] == "calibrate"]
     assert len(ours) >= 3
     for words in ours:
-        short = ["--clip-s", "0.5", "--clips", "1", "--target-db", "0"]
+        short = ["--clip-s", "0.5", "--clips", "1"]
+        if "--search" in words:
+            # All of the small network in INT8 misses this, and not all of it need be left out.
+            short += ["--target-db", str(SEARCHED_DB)]
         assert main([*words, *short]) == 0, words
+    facts = Bundle.load(tmp_path / "edge-mixed").manifest.provenance["precisions"]["int8"]
+    assert facts["kept"]
+    assert facts["int8_share"] > 0.0
     (script,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     exec(compile(script, str(README), "exec"), {})
 

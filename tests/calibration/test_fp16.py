@@ -129,12 +129,12 @@ def test_what_ranges_show_to_be_large_stays_float32() -> None:
     typed = fp16.typed(content, ranges)
     (y,) = exact_session(typed).run(None, x)
     np.testing.assert_allclose(y, x["x"], rtol=1e-6)
-    assert fp16.first_overflow(typed, observe(typed, [x])) is None
+    assert fp16.first_overflow(observe(typed, [x])) is None
     # Ranges of quiet sound alone do not know; then the check for overflow does.
     blind = fp16.typed(content, observe(content, [{"x": x["x"] * 1e-5}]))
     assert types_of(blind)["a"] == TensorProto.FLOAT16
-    assert fp16.first_overflow(blind, observe(blind, [x])) == "a"
-    assert fp16.first_overflow(content, observe(content, [{"x": x["x"] * np.nan}])) == "a"
+    assert fp16.first_overflow(observe(blind, [x])) == "a"
+    assert fp16.first_overflow(observe(content, [{"x": x["x"] * np.nan}])) == "a"
 
 
 @pytest.mark.parametrize(

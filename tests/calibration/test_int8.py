@@ -144,6 +144,50 @@ def test_the_variant_for_cpus_keeps_to_seven_bits_and_runs_optimised(
     assert np.quantile(off, 0.9) < tolerances.FAKE_QUANT_REL
 
 
+def test_a_float32_product_in_int8_has_its_pairs_in_float32_with_nothing_between() -> None:
+    """A Cast between the two would make TensorRT multiply floats."""
+    rng = np.random.default_rng(4)
+    node = helper.make_node
+    weights = {f"{name}.w": rng.standard_normal((16, 16)).astype(np.float32) for name in "abc"}
+    content = graph_of(
+        [
+            node("Tanh", ["x"], ["t"], name="level"),
+            node("MatMul", ["t", "a.w"], ["a"], name="a"),
+            node("MatMul", ["t", "b.w"], ["b"], name="b"),
+            node("MatMul", ["b", "c.w"], ["c"], name="c"),
+            node("Add", ["a", "c"], ["y"], name="sum"),
+        ],
+        {"x": [16, 16]},
+        {"y": [16, 16]},
+        weights,
+    )
+    chosen = int8.products(content)
+    runs = [{"x": rng.standard_normal((16, 16)).astype(np.float32)}]
+    ranges = activations.collect(content, int8.activation_names(chosen), runs, "minmax")
+    graph = int8.for_tensorrt(content, chosen, ranges, {"level", "b", "c"})
+    model = onnx.load_from_string(graph)
+    makers = {n.output[0]: n for n in model.graph.node}
+    kinds = {t.name: numpy_helper.to_array(t).dtype for t in model.graph.initializer}
+    assert len(chosen) == 3
+    for product in chosen:
+        (found,) = [n for n in model.graph.node if n.name == product.node]
+        wanted = np.float16 if product.node == "a" else np.float32
+        for operand in found.input:
+            back = makers[operand]
+            assert back.op_type == "DequantizeLinear"
+            assert kinds[back.input[1]] == wanted
+            there = makers.get(back.input[0])
+            if product.node != "a" and there is not None:
+                assert kinds[there.input[1]] == np.float32
+                assert makers[there.input[0]].op_type != "Cast"
+    # `a` and `b` read the same integers.
+    readers = [n for n in model.graph.node if n.op_type == "QuantizeLinear" and "t" in n.input[0]]
+    assert len(readers) == 1
+    (exact,) = exact_session(int8.quantise(content, chosen, ranges)).run(None, runs[0])
+    (typed,) = exact_session(graph).run(None, runs[0])
+    np.testing.assert_allclose(typed, exact, atol=tolerances.FAKE_QUANT_REL * exact.std())
+
+
 @pytest.mark.parametrize("method", ["minmax", "percentile", "entropy"])
 def test_methods_choose_ranges_within_what_was_seen(method: str) -> None:
     rng = np.random.default_rng(3)

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from semmix_calibration.graph import block_of_weight
 from semmix_calibration.int8 import Product
-from semmix_calibration.search import Accuracy, accuracy, measurements, removal_order, search
+from semmix_calibration.search import (
+    Accuracy,
+    TargetMissedError,
+    accuracy,
+    measurements,
+    removal_order,
+    search,
+)
 
 NOISE = {"quiet": 1e-5, "cheap": 1e-4, "dear": 1e-2, "wide": 2e-3}
 MACS = {"quiet": 100, "cheap": 100, "dear": 100, "wide": 1_000}
@@ -27,7 +34,7 @@ def measured(picked: Sequence[Product]) -> Accuracy:
 def test_blocks_leave_in_the_order_of_noise_for_the_work() -> None:
     products = [product(b) for b in ("cheap", "dear", "wide", "quiet")]
     told: list[None] = []
-    found = search(products, 2_000, measured, 26.0, lambda: told.append(None))
+    found = search(products, 2_000, measured, measured, 26.0, lambda: told.append(None))
     assert [p.kept for p in found.points] == [
         (),
         ("dear",),
@@ -43,9 +50,28 @@ def test_blocks_leave_in_the_order_of_noise_for_the_work() -> None:
 
 
 def test_a_target_that_nothing_meets_is_no_choice() -> None:
-    found = search([product("dear")], 100, measured, 60.0)
+    found = search([product("dear")], 100, measured, measured, 60.0)
     assert found.chosen is None
     assert len(found.points) == 1
+    missed = TargetMissedError(found)
+    assert missed.frontier is found
+    assert "reaches 60 dB on every sound, the best has 20.0 dB on speech" in str(missed)
+
+
+def test_the_whole_is_judged_as_it_is_written() -> None:
+    """What the rest of the network costs in FP16 counts against the target, not against a block."""
+
+    def written(picked: Sequence[Product]) -> Accuracy:
+        rest = 1e-3 + 10.0 ** (-measured(picked).worst_db / 10.0)
+        return Accuracy(("speech",), (float(-10.0 * np.log10(rest)),))
+
+    products = [product(b) for b in ("cheap", "dear", "wide", "quiet")]
+    found = search(products, 2_000, measured, written, 26.0)
+    assert [c.found.worst_db for c in found.costs] == pytest.approx(
+        [-10 * np.log10(NOISE[b]) for b in ("quiet", "cheap", "wide", "dear")]
+    )
+    assert found.chosen == found.points[2], "the second point has 26.8 dB with the rest in float32"
+    assert found.chosen.found.worst_db == pytest.approx(-10 * np.log10(1e-3 + 1.1e-4))
 
 
 def test_the_block_that_the_worst_sound_minds_leaves_first() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from semmix_export import window_bundle
 from semmix_export.window_bundle import export_window_bundle
-from support_checkpoint import small_base
+from support_checkpoint import lively_weights, narrow_shapes, published, save_lightning
 from support_export import Exported
 from support_window import short_windows
 
 from semmix.bundle import Bundle
 from semmix.nn import BaseSemMix
+from semmix.nn.base.checkpoint import load_published
 
 
 @pytest.fixture
@@ -29,8 +31,9 @@ def quick_export(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass(frozen=True)
 class ExportedWindows:
-    """A base network as a bundle of short windows, and the steps that were told."""
+    """A checkpoint, its network and bundle of short windows, and the steps that were told."""
 
+    checkpoint: Path
     network: BaseSemMix
     bundle: Bundle
     steps: tuple[str, ...]
@@ -38,18 +41,24 @@ class ExportedWindows:
 
 @pytest.fixture(scope="session")
 def windowed(tmp_path_factory: pytest.TempPathFactory) -> ExportedWindows:
-    """One export for all tests: it takes a minute of a processor."""
-    network, steps = small_base("text"), []
+    """One export for all tests: it takes a minute of a processor.
+
+    The checkpoint's names and shapes come from the published list, not from this network.
+    """
+    folder = tmp_path_factory.mktemp("window")
+    state = published(lively_weights(narrow_shapes()))
+    checkpoint = save_lightning(folder / "visah.ckpt", state)
+    network, steps = load_published(checkpoint), []
     bundle = export_window_bundle(
         network,
-        tmp_path_factory.mktemp("window") / "base",
+        folder / "base",
         model_card="# Größe\n",
         spec=short_windows(network),
         provenance={"checkpoint": {"name": "visah.ckpt"}},
         with_torch=True,
         tell=steps.append,
     )
-    return ExportedWindows(network, bundle, tuple(steps))
+    return ExportedWindows(checkpoint, network, bundle, tuple(steps))
 
 
 @pytest.fixture

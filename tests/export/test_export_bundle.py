@@ -16,6 +16,7 @@ from safetensors.torch import load as load_safetensors
 from semmix_export.bundle import export_bundle
 from semmix_export.gate_sounds import gate_sounds
 from semmix_rt.engines import open_engine
+from support_export import ORIGIN
 from support_training import masked
 
 import semmix
@@ -46,6 +47,7 @@ def test_provenance_says_what_the_model_was_made_of(exported) -> None:
     assert facts["training"] == {"step": 11, "seed": 3, "batch": 4}
     assert facts["data"] == {"hours": 2.5}
     assert facts["licence"] == "CC-BY-SA-3.0"
+    assert facts["origin"] == ORIGIN
     assert facts["versions"] == {
         "semmix-rt": semmix.__version__,
         "torch": torch.__version__,

@@ -18,6 +18,7 @@ from semmix_rt.cli.root import main
 from semmix_rt.engines import open_engine
 from semmix_rt.whole_signal import masks_of
 from support_checkpoint import small_base
+from support_export import ORIGIN
 
 from semmix.bundle import Bundle
 from semmix.errors import EngineError, UsageError
@@ -47,6 +48,7 @@ def test_a_bundle_is_exported_anew_with_half_second_chunks_and_fp16(
     assert bundle.manifest.provenance["exported_from"]["sha256"] == exported.bundle.sha256
     assert bundle.manifest.provenance["training"] == {"step": 11, "seed": 3, "batch": 4}
     assert bundle.manifest.provenance["licence"] == "CC-BY-SA-3.0"
+    assert bundle.manifest.provenance["origin"] == ORIGIN
     assert bundle.read("MODEL_CARD.md") == exported.bundle.read("MODEL_CARD.md")
     assert bundle.parity_passed("fp32")
     assert not bundle.parity_passed("fp16")

@@ -48,3 +48,7 @@ def test_every_command_works(
     # Context and mask for two targets.
     assert len(list((tmp_path / "engines").glob("*.plan"))) == 4
     assert (tmp_path / "film.remix.mp4").exists()
+    monkeypatch.setenv("SEMMIX_ENGINES_DIR", str(tmp_path / "engines"))
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    exec(code, {})
+    assert re.search(r"fp32 .*\.plan \{'Float': ", capsys.readouterr().out)

@@ -35,12 +35,12 @@ def sentence(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.fixture
-def checkpoint(windowed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkpoint of the network whose graphs are at hand, and windows as short as theirs."""
+def checkpoint(windowed, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkpoint whose graphs are at hand, and windows as short as theirs."""
     monkeypatch.setattr(
         window_bundle, "window_spec", lambda config: short_windows(windowed.network)
     )
-    return save_lightning(tmp_path / "visah.ckpt", published(windowed.network))
+    return windowed.checkpoint
 
 
 @pytest.mark.usefixtures("quick_window_export")
@@ -152,7 +152,7 @@ def test_what_is_no_checkpoint_is_refused(
 
 
 def test_every_difference_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    state = published(small_base())
+    state = published(small_base().state_dict())
     del state["model.latent_transformer.norm.bias"]
     state["model.surplus.weight"] = torch.zeros(1)
     state["model.freq_emb.embedding.weight"] = torch.zeros(512, 5)
@@ -164,13 +164,42 @@ def test_every_difference_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "it lacks latent_transformer.norm.bias;" in line
     assert "it adds surplus.weight;" in line
     assert "[512, 5] instead of [512, 4]" in line
-    state = published(small_base())
+    assert "--json" not in line
+    state = published(small_base().state_dict())
     state["model.decoder.2.conv_tr.weight"][0, 0, 0] = float("nan")
     path = save_lightning(tmp_path / "nan.ckpt", state)
     before = contents(tmp_path)
     assert run(path, tmp_path / "made") == 4
     assert contents(tmp_path) == before
     assert "holds NaN or infinity" in sentence(capsys)
+
+
+def test_json_lists_the_differences_that_the_sentence_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = small_base().state_dict()
+    state = published(weights)
+    gone = sorted(name for name in weights if ".attn1." in name)
+    for name in gone:
+        del state[f"model.{name}"]
+    state["model.surplus.weight"] = torch.zeros(3, 2)
+    state["model.freq_emb.embedding.weight"] = torch.zeros(512, 5)
+    path = save_lightning(tmp_path / "odd.ckpt", state)
+    assert run(path, tmp_path / "made", "--json") == 4
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {
+        "differences": {
+            "missing": {name: list(weights[name].shape) for name in gone},
+            "foreign": {"surplus.weight": [3, 2]},
+            "reshaped": {
+                "freq_emb.embedding.weight": {"found": [512, 5], "expected": [512, 4]},
+            },
+        }
+    }
+    (line,) = err.strip().splitlines()
+    assert "and 2 more; it adds surplus.weight" in line
+    assert "`semmix-rt import --json` lists all" in line
+    assert len(gone) == 10
 
 
 @pytest.mark.usefixtures("quick_window_export")

@@ -15,10 +15,11 @@ from semmix_export.graph_facts import graph_facts
 from semmix_export.graphs import example_inputs
 from semmix_export.inspection import EngineFacts
 from semmix_rt.cli.root import main
+from support_engine import bundle_parts
 from support_window import TINY_WINDOW, tiny_window_bundle
 from torch.utils.flop_counter import FlopCounterMode
 
-from semmix.bundle import Bundle
+from semmix.bundle import Bundle, write_bundle
 from semmix.errors import ModelFormatError
 
 
@@ -207,6 +208,66 @@ def test_what_is_neither_is_refused(exported, tmp_path: Path) -> None:
     )
     with pytest.raises(ModelFormatError, match=r"highlighter\.fp16\.onnx in .* not an ONNX graph"):
         inspect(odd)
+
+
+def graph_of(*nodes: onnx.NodeProto, shapes: dict[str, list[int]], **parts) -> bytes:
+    """A graph of any nodes over inputs of these shapes, valid or not."""
+    inputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in shapes.items()]
+    outputs = [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)]
+    graph = helper.make_graph(list(nodes), "odd", inputs, outputs, **parts)
+    return helper.make_model(graph).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        graph_of(helper.make_node("MatMul", ["x", "y"], ["z"]), shapes={"x": [], "y": []}),
+        graph_of(helper.make_node("MatMul", [], ["z"]), shapes={}),
+        graph_of(helper.make_node("MatMul", ["x", "x"], []), shapes={"x": [2, 2]}),
+        graph_of(helper.make_node("Gemm", ["x"], ["z"], transA=1), shapes={"x": []}),
+        graph_of(helper.make_node("Conv", ["x"], ["z"]), shapes={"x": [2]}),
+        graph_of(helper.make_node("ConvTranspose", ["x"], ["z"]), shapes={"x": [2]}),
+        graph_of(helper.make_node("LSTM", ["x", "x", "x"], ["z"]), shapes={"x": [2]}),
+        graph_of(helper.make_node("Einsum", ["x"], ["z"]), shapes={"x": [2, 2]}),
+        graph_of(
+            helper.make_node("Einsum", ["x", "x"], ["z"], equation="...i,...i->..."),
+            shapes={"x": [2, 2]},
+        ),
+        graph_of(helper.make_node("Einsum", ["x"], ["z"], equation=b"\xff"), shapes={"x": [2]}),
+        graph_of(helper.make_node("Einsum", ["x"], ["z"], equation="i,j"), shapes={"x": [2]}),
+    ],
+)
+def test_arithmetic_of_a_graph_that_cannot_be_is_not_known(content: bytes) -> None:
+    assert graph_facts(content, "", "the graph").macs is None
+
+
+@pytest.mark.parametrize(
+    "weight", [TensorProto(name="w", data_type=777), TensorProto(name="w", data_type=1, dims=[-5])]
+)
+def test_weights_that_cannot_be_are_refused(weight: TensorProto) -> None:
+    node = helper.make_node("Identity", ["x"], ["z"])
+    content = graph_of(node, shapes={"x": [2]}, initializer=[weight])
+    with pytest.raises(ModelFormatError, match=r"^odd\.onnx holds a weight of type .* export"):
+        graph_facts(content, "", "odd.onnx")
+
+
+def test_what_a_file_says_never_acts_on_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = {"t\x1b[2Jool": "red\x1b[31m\x1b]0;title\x07\u202eover\x9b", "n": {"a\nb": ["\r"]}}
+    parts = bundle_parts() | {"provenance": said}
+    bundle = write_bundle(tmp_path / "own", **parts)
+    for options in ([], ["--json"]):
+        assert main(["inspect", str(bundle.path), *options]) == 0
+        out = capsys.readouterr().out
+        assert out.replace("\n", "").isprintable()
+        assert "over" in out
+    assert json.loads(out)["provenance"] == said
+    plan = tmp_path / "abc.plan"
+    plan.write_bytes(b"compiled")
+    plan.with_suffix(".json").write_text(json.dumps({"key": "\x1b[2J"}))
+    assert main(["inspect", str(plan)]) == 0
+    assert "key: \\x1b[2J" in capsys.readouterr().out
 
 
 def test_the_model_that_comes_along_has_a_name() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import semmix_export
 from onnx import TensorProto, helper
 from semmix_export.tensorrt import build
 from semmix_rt.cli.root import main
@@ -19,7 +21,13 @@ from support_engine import bundle_parts
 from support_window import tiny_window_bundle
 
 from semmix.bundle import Bundle, write_bundle
-from semmix.errors import EngineError, EngineMismatchError, ProviderError, UsageError
+from semmix.errors import (
+    EngineError,
+    EngineMismatchError,
+    ModelFormatError,
+    ProviderError,
+    UsageError,
+)
 
 pytestmark = pytest.mark.trt
 
@@ -97,14 +105,47 @@ def test_a_range_of_streams_is_compiled_beside_a_single_one(
     assert "least:usual:most" in capsys.readouterr().err
 
 
-def test_a_damaged_engine_is_refused_and_rebuilt_when_asked(
-    tiny_bundle: Bundle, tmp_path: Path
+def spoil_plan(plan: Path) -> None:
+    plan.write_bytes(plan.read_bytes()[:-1])
+
+
+def spoil_sidecar(plan: Path) -> None:
+    plan.with_suffix(".json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [(spoil_plan, "its hash differs"), (spoil_sidecar, "does not describe its plan")],
+)
+def test_a_damaged_engine_is_replaced_by_the_command_that_its_refusal_names(
+    tiny_bundle: Bundle,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    spoil: Callable[[Path], None],
+    told: str,
 ) -> None:
     path = build(tiny_bundle, targets=["sm86"], folder=tmp_path)[1].path
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(EngineMismatchError, match="its hash differs"):
-        build(tiny_bundle, targets=["sm86"], folder=tmp_path)
-    assert build(tiny_bundle, targets=["sm86"], folder=tmp_path, rebuild=True)
+    spoil(path)
+    plans, key = PlanFolder(tmp_path), key_for(tiny_bundle, "fp32", "sm86")
+    with pytest.raises(EngineMismatchError, match=told) as caught:
+        plans.load(key)
+    command = str(caught.value).partition("build it with `semmix-rt ")[2].rstrip("`")
+    command = command.replace("BUNDLE", str(tiny_bundle.path))
+    assert main([*command.split(), "-o", str(tmp_path)]) == 0
+    assert told in caplog.text
+    assert plans.load(key) == path.read_bytes()
+
+
+def test_a_bundle_may_be_a_path_or_a_name(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tiny_bundle.path is not None
+    built = semmix_export.build(tiny_bundle.path, targets=["sm86"], folder=tmp_path)
+    assert build(tiny_bundle, targets=["sm86"], folder=tmp_path)[1].path == built[1].path
+    with pytest.raises(UsageError, match="'sm1'"):
+        build("edge", targets=["sm1"], folder=tmp_path)
+    with pytest.raises(ModelFormatError):
+        build("no such model", targets=["sm86"], folder=tmp_path)
 
 
 def test_windows_are_built_too(tmp_path: Path) -> None:

@@ -116,8 +116,10 @@ def test_an_imported_bundle_is_held_against_its_checkpoint(windowed, tmp_path: P
     from semmix.bundle import write_bundle
 
     source = windowed.bundle
-    file = save_lightning(tmp_path / "visah.ckpt", published(windowed.network))
-    other = save_lightning(tmp_path / "other.ckpt", published(windowed.network) | {"loss": 1})
+    file = save_lightning(tmp_path / "visah.ckpt", published(windowed.network.state_dict()))
+    other = save_lightning(
+        tmp_path / "other.ckpt", published(windowed.network.state_dict()) | {"loss": 1}
+    )
     facts = source.manifest.provenance
     bundle = write_bundle(
         tmp_path / "imported",

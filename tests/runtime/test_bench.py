@@ -13,9 +13,10 @@ import pytest
 import scipy.io.wavfile
 import tolerances
 from semmix_rt.bench import BenchResult, bench
-from semmix_rt.bench.cases import Case, check_names, not_worth_timing
+from semmix_rt.bench.cases import Case, check_names, known_engines, not_worth_timing
 from semmix_rt.bench.deepfilternet_peer import DeepFilterNetPeer
 from semmix_rt.bench.measure import interleaved
+from semmix_rt.bench.memory import GpuMemory
 from semmix_rt.bench.plot import draw_png
 from semmix_rt.bench.result import CaseResult, Latency
 from semmix_rt.bench.run import TRANSFORMS, _results
@@ -27,7 +28,7 @@ from semmix_rt.media.excerpt import loudest_excerpt
 from support_engine import bundle_parts, tiny_model
 
 from semmix.bundle import Bundle, write_bundle
-from semmix.errors import EngineError, MediaError, UsageError
+from semmix.errors import EngineError, MediaError, ModelFormatError, UsageError
 from semmix.nn.htdemucs_peer import HTDemucsPeer
 
 RATE_HZ = 16_000
@@ -188,6 +189,16 @@ def test_an_engine_that_was_named_must_start(bundle: Bundle) -> None:
         bench(bundle, engines=("ort", "ort-cuda"), repeats=1, memory=False)
 
 
+def test_a_bundle_may_be_a_path_or_a_name(bundle: Bundle) -> None:
+    assert bundle.path is not None
+    result = bench(bundle.path, engines=("ort",), repeats=1, warm_up=0, memory=False)
+    assert result.model == bundle.name
+    with pytest.raises(UsageError, match="no engine 'abacus'"):
+        bench("edge", engines=("abacus",))
+    with pytest.raises(ModelFormatError):
+        bench("no such model")
+
+
 def test_engines_that_do_not_start_are_listed_with_the_reason(bundle: Bundle) -> None:
     result = bench(bundle, repeats=2, warm_up=0, memory=False)
     timed = {c.case.engine for c in result.cases}
@@ -272,6 +283,27 @@ def test_memory_is_that_of_a_process_of_its_own(bundle: Bundle) -> None:
     assert 30.0 < peak_mb < 400.0
 
 
+def test_memory_of_the_gpu_is_what_is_less_free_since(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = iter([700_000_000, 450_000_000, 700_000_000, None])
+    monkeypatch.setattr("semmix_rt.bench.memory.free_bytes", lambda: next(free))
+    assert GpuMemory("tensorrt-rtx").taken_mb() == pytest.approx(250.0)
+    assert GpuMemory("ort-cuda").taken_mb() is None
+
+
+def test_memory_of_the_gpu_is_asked_of_engines_on_it_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("semmix_rt.bench.memory.free_bytes", lambda: 1)
+    for engine in known_engines(Bundle.default()):
+        on_gpu = engine.startswith("tensorrt") or engine in ("ort-cuda", "ort-tensorrt")
+        assert GpuMemory(engine).taken_mb() == (0.0 if on_gpu else None)
+
+
+def test_what_means_nothing_for_a_network_is_told_and_refused(bundle: Bundle) -> None:
+    with pytest.raises(UsageError, match=r"torch-channels-last is not applicable: .*convolution"):
+        bench(bundle, engines=("torch-channels-last",), repeats=1)
+
+
 # --- The command --------------------------------------------------------------------------------
 
 
@@ -290,6 +322,15 @@ def test_the_command_prints_a_table_and_writes_files(
     assert "ort-bound fp32" in table
     assert all(name in table for name in TRANSFORMS)
     assert "real" in table
+    heads, row = table.splitlines()[1:3]
+    assert "GPU MB" in heads
+    assert "install MB" in heads
+    # Neither memory was measured; onnxruntime takes some 60 MB and more.
+    *_, peak, gpu, file_mb, install_mb = row.split()
+    assert (peak, gpu) == ("-", "-")
+    assert float(file_mb) < 10.0 < float(install_mb)
+    assert "not applicable: torch-channels-last: networks that stream have no" in table
+    assert json.loads(json_path.read_text())["cases"][0]["gpu_memory_mb"] is None
     assert json.loads(json_path.read_text())["repeats"] == 2
     assert plot_path.read_bytes().startswith(b"\x89PNG")
     before = json_path.read_bytes()
@@ -326,10 +367,12 @@ def test_wrong_requests_are_one_sentence(
 
 def test_demucs_separates_one_segment_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """The package's own network, made small: its full size takes seconds a call."""
-    htdemucs = pytest.importorskip("demucs.htdemucs")
+    from demucs import htdemucs
+
     small = partial(htdemucs.HTDemucs, channels=8, depth=4, t_layers=1)
     monkeypatch.setattr(htdemucs, "HTDemucs", small)
-    peer = HTDemucsPeer(seeded_sound(48_000, 48_000), 48_000, threads=1)
+    tone = np.sin(2.0 * np.pi * 1_000.0 * np.arange(10 * 48_000) / 48_000).astype(np.float32)
+    peer = HTDemucsPeer(tone, 48_000, threads=1)
     heard = []
     peer._network.register_forward_hook(lambda _, sound, found: heard.append((sound, found)))
     peer.prepare(0)
@@ -338,6 +381,9 @@ def test_demucs_separates_one_segment_a_call(monkeypatch: pytest.MonkeyPatch) ->
     assert sound.shape == (1, 2, round(7.8 * 44_100))
     assert sources.shape == (1, 4, *sound.shape[1:])
     assert peer.step_s == pytest.approx(0.75 * 7.8)
+    # It hears the tone at its own rate, and so as many seconds as it is said to.
+    second = np.abs(np.fft.rfft(sound[0, 0, 44_100:88_200].numpy()))
+    assert int(second.argmax()) == 1_000
 
 
 @pytest.mark.parametrize(

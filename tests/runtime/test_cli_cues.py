@@ -138,7 +138,7 @@ class Page(HTMLParser):
         assert tag not in ("script", "link", "iframe")
         if tag == "img":
             kind, data = source.split(",")
-            assert kind == "data:image/png;base64"
+            assert kind == "data:image/jpeg;base64"
             self.pictures.append(b64decode(data))
 
     def handle_data(self, data):

@@ -13,6 +13,7 @@ from semmix_rt.cues.endpoint import KEY_VARIABLE
 from support_lvlm import TEXTS, Server, endpoint, focused_answer
 from support_remix import EXAMPLE, film, make_bundle
 
+from semmix.cues.prompts import PROMPTS_VERSION
 from semmix.cues.sheet import load_sheet, parse_sheet
 from semmix.cues.types import CUE_TYPES
 from semmix.errors import EngineError, ModelFormatError, UsageError
@@ -50,7 +51,7 @@ def test_a_random_model_knows_nothing_and_that_is_said(clip, tiny_lvlm, capsys, 
     sheet = load_sheet(clip.with_name("clip.cues.json"))
     assert known(sheet) == 0
     assert sheet.extractor.startswith("lvlm:tiny#")
-    assert " focused/1/" in sheet.extractor
+    assert f" focused/{PROMPTS_VERSION}/" in sheet.extractor
     assert "could not be used in full" in sheet.meta["doubts"]
     assert f"warning: {sheet.meta['doubts']}\n" in err
     assert {row.split()[-1] for row in out.splitlines()} == {"unknown"}
@@ -83,7 +84,7 @@ def test_a_server_fills_the_sheet_and_is_asked_once(clip, server, capsys):
 def test_broken_answers_are_mended_and_hopeless_ones_named(clip, server, capsys):
     server.say(focused_answer(tone="Grim."), focused_answer(tone="unknown"), "no", "no", "{}")
     server.replies += [server.replies[0], server.replies[1]]
-    assert main(["cues", str(clip), "--json", *from_server(server)]) == 0
+    assert main(["cues", str(clip), "--json", "--requests", "1", *from_server(server)]) == 0
     out, err = capsys.readouterr()
     sheet = parse_sheet(out.encode())
     first, second = sheet.segments[:2]
@@ -141,6 +142,7 @@ def test_a_failing_server_leaves_nothing_behind(tmp_path, server, capsys, monkey
         (["--from", "openai:toy"], 2, "--cues-url"),
         (["--from", "openai:toy", "--url", "nonsense"], 2, "no address"),
         (["--from", "openai:toy", "--url", "http://h/v1", "--device", "cpu"], 2, "device"),
+        (["--from", "lvlm:.", "--requests", "2"], 2, "requests"),
         (["--from", "lvlm:none/such/folder"], 2, "is no model"),
         (["--from", "lvlm:.", "--url", "http://h/v1"], 2, "url"),
         (["--from", "lvlm:.", "--prompts", "long"], 2, "focused or minimal"),

@@ -5,6 +5,10 @@ from __future__ import annotations
 import io
 import json
 from base64 import b64decode
+from signal import SIGINT, pthread_kill
+from threading import Barrier, Event, main_thread
+from threading import enumerate as enumerate_threads
+from time import monotonic, sleep
 
 import av
 import numpy as np
@@ -15,7 +19,7 @@ from semmix_rt.cues.endpoint import (
     MAX_RESPONSE_BYTES,
     EndpointChat,
 )
-from support_lvlm import Server, completion, endpoint
+from support_lvlm import Server, completion, endpoint, proxy
 
 from semmix.cues.chat import MAX_NEW_TOKENS, Talk
 from semmix.errors import EngineError, UsageError
@@ -69,10 +73,52 @@ def test_the_key_comes_from_the_environment_alone(server, monkeypatch):
 
 def test_a_key_never_travels_in_clear(monkeypatch):
     monkeypatch.setenv(KEY_VARIABLE, "secret-1")
-    with pytest.raises(UsageError, match="unencrypted") as caught:
-        EndpointChat("toy", "http://example.org/v1")
-    assert "secret-1" not in str(caught.value)
+    for scheme in ("http", "HTTP"):
+        with pytest.raises(UsageError, match="unencrypted") as caught:
+            EndpointChat("toy", f"{scheme}://example.org/v1")
+        assert "secret-1" not in str(caught.value)
     EndpointChat("toy", "https://example.org/v1")
+
+
+@pytest.fixture
+def proxied(monkeypatch):
+    """The environment names a proxy for everything; the request lines it is sent."""
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "REQUEST_METHOD"):
+        monkeypatch.delenv(name, raising=False)
+    with proxy() as (address, asked):
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, address)
+        yield asked
+
+
+def test_no_proxy_stands_between_this_machine_and_itself(proxied, monkeypatch):
+    monkeypatch.setenv(KEY_VARIABLE, "secret-1")
+    with endpoint() as here:
+        here.say("x")
+        for host in ("127.0.0.1", "localhost"):
+            url = here.url.replace("127.0.0.1", host)
+            assert EndpointChat("toy", url).answer([TALK]) == ["x"]
+        assert len(here.requests) == 2
+        for url in (here.url.replace("http:", "https:"), "https://127.0.0.2:9/v1"):
+            with pytest.raises(EngineError, match="cannot be asked"):
+                EndpointChat("toy", url).answer([TALK])
+    assert proxied == []
+
+
+def test_no_proxy_sees_what_is_not_encrypted(proxied):
+    """`.invalid` never resolves (RFC 6761), so that only a proxy could have been reached."""
+    with pytest.raises(EngineError, match="cannot be asked"):
+        EndpointChat("toy", "HTTP://server.invalid/v1").answer([TALK])
+    assert proxied == []
+
+
+def test_a_proxy_carries_https_to_other_machines_and_learns_the_name_alone(proxied, monkeypatch):
+    monkeypatch.setenv(KEY_VARIABLE, "secret-1")
+    with pytest.raises(EngineError, match="cannot be asked"):
+        EndpointChat("toy", "https://server.invalid/v1").answer([TALK])
+    (line,) = proxied
+    assert line.startswith("CONNECT server.invalid:443 ")
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -152,6 +198,93 @@ def test_a_silent_or_dripping_server_times_out(server, pause_s):
     model, _ = chat(server, timeout_s=0.5)
     with pytest.raises(EngineError, match="cannot be asked"):
         model.answer([TALK])
+
+
+def numbered(count: int) -> list[Talk]:
+    return [Talk(IMAGE, (str(n),)) for n in range(count)]
+
+
+def number_of(body: dict) -> int:
+    return int(body["messages"][0]["content"][1]["text"])
+
+
+def test_some_requests_are_under_way_at_once_and_answers_keep_their_order(server):
+    """Three at a time: each waits until it has two companions, and later ones answer first."""
+    together = Barrier(3, timeout=10)
+
+    def script(body):
+        together.wait()
+        sleep(0.05 * (3 - number_of(body) % 3))
+        return 200, {}, completion(f"answer {number_of(body)}")
+
+    server.script = script
+    model, _ = chat(server, requests=3)
+    assert model.batch == 3
+    assert model.answer(numbered(9)) == [f"answer {n}" for n in range(9)]
+    assert not together.broken
+
+
+def test_one_request_at_a_time_is_one(server):
+    under_way: list[int] = []
+    most: list[int] = []
+
+    def script(body):
+        under_way.append(1)
+        most.append(len(under_way))
+        sleep(0.02)
+        under_way.pop()
+        return 200, {}, completion("x")
+
+    server.script = script
+    assert chat(server, requests=1)[0].answer(numbered(4)) == ["x"] * 4
+    assert most == [1] * 4
+
+
+def test_an_error_stops_what_was_not_asked_yet_and_waits_for_nothing(server):
+    """Picture 1 is refused; picture 0 would take a minute, and is not tried again after it."""
+    release = Event()
+
+    def script(body):
+        if number_of(body) == 1:
+            return 400, {}, b'{"error": {"message": "no such picture"}}'
+        release.wait(60)
+        return 503, {}, b""
+
+    server.script = script
+    model, _ = chat(server, requests=2)
+    started = monotonic()
+    try:
+        with pytest.raises(EngineError, match="no such picture"):
+            model.answer(numbered(8))
+        assert monotonic() - started < 30
+    finally:
+        release.set()
+    for thread in [t for t in enumerate_threads() if t.name == "semmix-request"]:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert sorted(number_of(body) for _, _, body in server.requests) == [0, 1]
+
+
+def test_ctrl_c_leaves_at_once(server):
+    release = Event()
+
+    # As from a terminal, once all are under way.
+    all_asked = Barrier(4, lambda: pthread_kill(main_thread().ident, SIGINT), timeout=10)
+
+    def script(body):
+        all_asked.wait()
+        release.wait(60)
+        return 200, {}, completion("x")
+
+    server.script = script
+    started = monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            chat(server)[0].answer(numbered(8))
+        assert monotonic() - started < 30
+    finally:
+        release.set()
+    assert len(server.requests) == 4
 
 
 def test_nobody_listening_is_one_sentence():

@@ -120,7 +120,7 @@ def test_a_damaged_cache_entry_is_read_anew(film, cache, tmp_path):
 def test_the_watcher_sees_every_keyframe(film, cache):
     seen = []
     source = SegmentSource(film, extractor=ShotCounter(same=True), cache=cache)
-    list(source.segments(lambda keyframe, cues: seen.append((keyframe.shot, len(cues)))))
+    list(source.segments(lambda it: seen.append((it.keyframe.shot, len(it.cues)))))
     assert seen == [(n, 2) for n in range(5)]
 
 

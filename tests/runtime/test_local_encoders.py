@@ -11,6 +11,8 @@ import av
 import numpy as np
 import pytest
 import tolerances
+import torch
+import transformers
 from semmix_rt.cues.keyframes import index_picture
 from semmix_rt.cues.seconds import iter_seconds
 from semmix_rt.encoders import open_captions, open_frames
@@ -23,9 +25,6 @@ from semmix.encoders.captions import CaptionEmbedder
 from semmix.encoders.folders import fingerprint
 from semmix.encoders.frames import FrameEmbedder
 from semmix.errors import MediaError, ModelFormatError, UsageError
-
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers", reason="needs the lvlm extra")
 
 MS = Fraction(1, 1000)
 SEGMENT = CueSegment(

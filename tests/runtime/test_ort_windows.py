@@ -9,6 +9,7 @@ import onnxruntime as ort
 import pytest
 import tolerances
 from semmix_rt.engines import WindowEngine, open_window_engine
+from semmix_rt.engines.ort_bound_windows import OrtBoundWindowEngine
 from semmix_rt.engines.ort_windows import OrtWindowEngine
 from support_window import TINY_WINDOW, TinyWindowEngine, tiny_window_bundle, with_context
 
@@ -20,14 +21,19 @@ MAGNITUDE = np.abs(RNG.standard_normal((3, 32, 63))).astype(np.float32)
 WAVEFORM = RNG.standard_normal((3, 1_000)).astype(np.float32)
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> WindowEngine:
-    return open_window_engine(tiny_window_bundle(tmp_path_factory.mktemp("b") / "tiny"), "ort")
+@pytest.fixture(scope="module", params=[OrtWindowEngine, OrtBoundWindowEngine])
+def engine(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> OrtWindowEngine:
+    bundle = tiny_window_bundle(tmp_path_factory.mktemp("b") / "tiny")
+    opened = request.param.open(bundle, 1, "fp32")
+    assert isinstance(opened, OrtWindowEngine)
+    return opened
 
 
 def test_it_says_what_runs(engine: WindowEngine) -> None:
-    assert isinstance(engine, OrtWindowEngine)
-    assert (engine.name, engine.provider) == ("ort", "CPUExecutionProvider")
+    assert engine.name in ("ort", "ort-bound")
+    assert engine.provider == "CPUExecutionProvider"
     assert engine.precision == "fp32"
     assert engine.spec == TINY_WINDOW
 
@@ -85,10 +91,10 @@ def test_graphs_that_are_not_the_specs_are_refused(tmp_path: Path) -> None:
             OrtWindowEngine(spec, parts["context"], parts["highlighters"]["fp32"], where=name)  # type: ignore[index, arg-type]
 
 
-def test_engines_of_streams_are_not_offered(tmp_path: Path) -> None:
+def test_engines_that_are_not_for_windows_are_not_offered(tmp_path: Path) -> None:
     bundle = tiny_window_bundle(tmp_path / "tiny")
     with pytest.raises(EngineError, match=r"whole windows: .* auto, ort, ort-cuda, .*torch"):
-        open_window_engine(bundle, "ort-bound")
+        open_window_engine(bundle, "of-streams-alone")
     with pytest.raises(EngineError, match="0 threads"):
         open_window_engine(bundle, threads=0)
 

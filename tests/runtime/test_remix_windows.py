@@ -11,9 +11,12 @@ import semmix_rt
 import soundfile
 from semmix_rt import Remixer, hearing, remixer
 from semmix_rt.cli.root import main
+from semmix_rt.window_context import Held, HeldVectors, held_segments
+from semmix_rt.window_stream import WindowStream
 from support_media import packets_of
 from support_remix import EXAMPLE, film, nothing_left, programme
-from support_window import tiny_window_bundle, with_context
+from support_window import TinyWindowEngine, tiny_window_bundle, with_context
+from tolerances import REMIX_FLOAT32
 
 from semmix.cues.types import CUE_TYPES, Cue, CueSegment, CueSheet
 from semmix.errors import UsageError
@@ -217,9 +220,78 @@ def test_remixers_refuse_the_same(models: dict[str, Path]) -> None:
         Remixer(model=models["none"], max_gain_db=3.0)
 
 
-def test_a_measurement_that_needs_a_stream_says_who_runs_such_a_model(
-    tmp_path: Path, models: dict[str, Path], capsys: pytest.CaptureFixture[str]
+# --- Vectors instead of cues and pictures -------------------------------------------------------
+
+
+def played(remixer: Remixer, sound: np.ndarray) -> np.ndarray:
+    return np.concatenate((remixer.process(sound), remixer.flush()), axis=1)
+
+
+def vectors_of(*rows: np.ndarray) -> list[Held]:
+    """Each for a twentieth of a second, the last for good."""
+    starts = 0.05 * np.arange(len(rows))
+    return [Held(a, b, v) for a, b, v in zip(starts, [*starts[1:], np.inf], rows, strict=True)]
+
+
+@pytest.mark.parametrize("kind", ["text", "vision"])
+def test_a_remixer_hears_the_vectors_it_is_given(models: dict[str, Path], kind: str) -> None:
+    sound = programme(0.3, 16_000)
+    rows = np.random.default_rng(3).standard_normal((4, 6)).astype(np.float32)
+    with Remixer(16_000, 2, model=models[kind], vectors=vectors_of(*rows)) as player:
+        found = played(player, sound)
+        assert (player.engine, player.provider) == ("ort", "CPUExecutionProvider")
+        assert player.encoder == ""
+        context = HeldVectors(vectors_of(*rows), 6)
+        expected = WindowStream(TinyWindowEngine(with_context(kind)), context, 16_000, 2)
+        whole = np.concatenate((expected.push(sound), expected.finish()), axis=1)
+        np.testing.assert_allclose(found, whole, rtol=0.0, atol=REMIX_FLOAT32)
+        player.reset()
+        assert np.array_equal(played(player, sound), found)
+        player.reset(vectors=vectors_of(*rows[::-1]))
+        assert np.abs(played(player, sound) - found).max() > 1e-3
+        player.reset(vectors=())
+        nothing = played(player, sound)
+    with Remixer(16_000, 2, model=models["none"]) as plain:
+        np.testing.assert_allclose(nothing, played(plain, sound), rtol=0.0, atol=1e-6)
+
+
+def test_vectors_are_what_an_encoder_would_have_made_of_the_cues(models: dict[str, Path]) -> None:
+    sound = programme(0.3, 16_000)
+    embed = Captions(Path("encoder"), 6)
+    held = list(held_segments(SHEET.segments, embed))
+    with Remixer(16_000, 2, SHEET, **settings(models, "text")) as told:
+        expected = played(told, sound)
+        assert told.encoder == "lengths"
+        told.reset(vectors=held)
+        assert np.array_equal(played(told, sound), expected)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "clue"),
+    [
+        ([Held(0.0, 1.0, np.zeros(5, np.float32))], r"takes floats \[6\]"),
+        ([Held(0.0, 1.0, np.zeros(6, np.int32))], r"takes floats \[6\]"),
+        ([Held(0.0, 1.0, np.full(6, np.nan, np.float32))], "NaN or infinity"),
+        ([Held(1.0, 1.0, np.zeros(6, np.float32))], "order of time, none of them empty"),
+        ([Held(np.nan, 1.0, np.zeros(6, np.float32))], "order of time"),
+        ([Held(t, 2.0, np.zeros(6, np.float32)) for t in (1.0, 0.0)], "order of time"),
+    ],
+)
+def test_vectors_that_do_not_fit_are_refused(
+    models: dict[str, Path], vectors: list[Held], clue: str
 ) -> None:
-    with nothing_left(tmp_path):
-        assert main(["evaluate", "--stems", str(tmp_path), "--model", str(models["none"])]) == 4
-    assert "`semmix-rt remix` runs it" in capsys.readouterr().err
+    with pytest.raises(UsageError, match=clue):
+        Remixer(16_000, 2, model=models["vision"], vectors=vectors)
+
+
+def test_vectors_where_nothing_takes_them_are_refused(models: dict[str, Path]) -> None:
+    with pytest.raises(UsageError, match="takes cues, not context vectors"):
+        Remixer(vectors=())
+    with pytest.raises(UsageError, match="takes no context"):
+        Remixer(model=models["none"], vectors=())
+    with pytest.raises(UsageError, match="give one of them"):
+        Remixer(cues=SHEET, model=models["text"], vectors=())
+    with pytest.raises(UsageError, match="takes no vectors of a text encoder"):
+        Remixer(model=models["vision"], vectors=(), text_encoder="e")
+    with pytest.raises(UsageError, match="give it vectors, or open it with a text encoder"):
+        Remixer(model=models["text"], vectors=()).reset(SHEET)

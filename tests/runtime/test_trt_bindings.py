@@ -6,76 +6,30 @@ import re
 from importlib import import_module
 
 import pytest
-from semmix_rt.engines.trt.cuda import Cuda
+from semmix_export.tensorrt.compile import RTX_TARGETS
+from semmix_rt.engines.trt.cuda import Cuda, free_bytes
 from semmix_rt.engines.trt.library import LIBRARIES, Library, check_version, journal, load
 from semmix_rt.engines.trt.runner import deserialise
+from support_bindings import all_uses, bindings, uses
 
 from semmix.errors import EngineError, ProviderError
 
 RTX = LIBRARIES["tensorrt-rtx"]
 
-# What `library`, `runner` and the export's `compile` use of TensorRT for RTX.
-USED = [
-    "ILogger.log",
-    "ILogger.Severity.WARNING",
-    "Builder.create_network",
-    "Builder.create_builder_config",
-    "Builder.create_optimization_profile",
-    "Builder.build_serialized_network",
-    "NetworkDefinitionCreationFlag.STRONGLY_TYPED",
-    "OnnxParser.parse",
-    "OnnxParser.num_errors",
-    "OnnxParser.get_error",
-    "ParserError.desc",
-    "INetworkDefinition.num_inputs",
-    "INetworkDefinition.get_input",
-    "ITensor.name",
-    "ITensor.shape",
-    "IBuilderConfig.clear_flag",
-    "BuilderFlag.TF32",
-    "IBuilderConfig.profiling_verbosity",
-    "ProfilingVerbosity.DETAILED",
-    "IBuilderConfig.num_compute_capabilities",
-    "IBuilderConfig.set_compute_capability",
-    "IBuilderConfig.create_timing_cache",
-    "IBuilderConfig.set_timing_cache",
-    "IBuilderConfig.get_timing_cache",
-    "ITimingCache.serialize",
-    "IOptimizationProfile.set_shape",
-    "IBuilderConfig.add_optimization_profile",
-    "ComputeCapability.SM75",
-    "ComputeCapability.SM80",
-    "ComputeCapability.SM86",
-    "ComputeCapability.SM89",
-    "ComputeCapability.SM120",
-    "ComputeCapability.SM121",
-    "Runtime.deserialize_cuda_engine",
-    "ICudaEngine.create_execution_context",
-    "ICudaEngine.create_runtime_config",
-    "IRuntimeConfig.create_runtime_cache",
-    "IRuntimeConfig.set_runtime_cache",
-    "IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy",
-    "DynamicShapesKernelSpecializationStrategy.EAGER",
-    "IRuntimeCache.deserialize",
-    "IRuntimeCache.serialize",
-    "ICudaEngine.num_io_tensors",
-    "ICudaEngine.get_tensor_name",
-    "ICudaEngine.get_tensor_mode",
-    "ICudaEngine.get_tensor_dtype",
-    "TensorIOMode.INPUT",
-    "DataType.FLOAT",
-    "IExecutionContext.set_input_shape",
-    "IExecutionContext.get_tensor_shape",
-    "IExecutionContext.set_tensor_address",
-    "IExecutionContext.execute_async_v3",
-]
+# Of each library, a version whose bindings' names were written down.
+WRITTEN = {
+    "tensorrt": ("tensorrt-10.13", "tensorrt-11.4"),
+    "tensorrt-rtx": ("tensorrt-rtx-1.7",),
+}
 
 # What only TensorRT for RTX has, and is asked for.
-RTX_ALONE = (
-    *("ComputeCapability.", "DynamicShapesKernelSpecializationStrategy.", "IRuntimeCache."),
-    *("IRuntimeConfig.", "ICudaEngine.create_runtime_config"),
-    *("IBuilderConfig.num_compute", "IBuilderConfig.set_compute"),
-)
+RTX_ALONE = {
+    *("ComputeCapability", "DynamicShapesKernelSpecializationStrategy"),
+    *("IRuntimeCache.deserialize", "IRuntimeCache.serialize"),
+    *("IRuntimeConfig.create_runtime_cache", "IRuntimeConfig.set_runtime_cache"),
+    "IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy",
+    *("IBuilderConfig.num_compute_capabilities", "IBuilderConfig.set_compute_capability"),
+}
 
 # Of cuda-python: how many arguments each call is given.
 CALLS = {
@@ -87,6 +41,7 @@ CALLS = {
     "cudaStreamDestroy": 1,
     "cudaStreamSynchronize": 1,
     "cudaMalloc": 1,
+    "cudaMemGetInfo": 0,
     "cudaFree": 1,
     "cudaMallocHost": 1,
     "cudaFreeHost": 1,
@@ -109,13 +64,75 @@ VALUES = (
 )
 
 
+@pytest.mark.parametrize("name", WRITTEN["tensorrt-rtx"])
+def test_tensorrt_for_rtx_has_every_name_that_is_used(name: str) -> None:
+    known = bindings(name)
+    found = set(all_uses(known))
+    assert not {(where, use) for where, use in found if use not in known}
+    # The code is followed into every corner where the library is used.
+    assert {where for where, _ in found} >= {"library.py", "runner.py", "kernels.py", "compile.py"}
+    assert {use for _, use in found} >= {
+        *(
+            "ILogger.Severity.WARNING",
+            "ParserError.desc",
+            "ITensor.shape",
+            "ITimingCache.serialize",
+        ),
+        *("IExecutionContext.execute_async_v3", "Runtime.deserialize_cuda_engine"),
+        *("EngineInspector.get_engine_information", "IOptimizationProfile.set_shape"),
+    }
+    assert not {f"ComputeCapability.{target.upper()}" for target in RTX_TARGETS} - known.keys()
+    assert "ILogger.log" in known
+
+
+@pytest.mark.parametrize("name", WRITTEN["tensorrt"])
+def test_tensorrt_has_every_name_that_is_not_the_other_librarys_own(name: str) -> None:
+    known = bindings(name)
+    found = {use for _, use in all_uses(bindings("tensorrt-rtx-1.7"))}
+    lacking = {use for use in found if use not in known}
+    # A value of an enumeration that is lacking, lacks with it.
+    assert {use for use in lacking if use.partition(".")[0] not in RTX_ALONE} == {
+        use for use in RTX_ALONE if "." in use
+    }
+    assert not RTX_ALONE & known.keys()
+    assert "ILogger.log" in known
+
+
+def test_both_ends_of_the_versions_that_are_used_were_written_down() -> None:
+    for name, library in LIBRARIES.items():
+        ends = [tuple(map(int, w.rsplit("-", 1)[1].split("."))) for w in WRITTEN[name]]
+        assert ends[0] == library.oldest
+        assert ends[-1][0] == library.newest[0] - 1
+
+
 @pytest.mark.trt
-@pytest.mark.parametrize("name", USED)
-def test_the_library_has(name: str) -> None:
-    place = load(RTX)
-    for part in name.split("."):
-        assert hasattr(place, part), name
-        place = getattr(place, part)
+def test_what_is_installed_is_what_was_written_down() -> None:
+    trt = load(RTX)
+    if not str(trt.__version__).startswith("1.7."):
+        pytest.skip(f"names are those of 1.7, {trt.__version__} is installed")
+    for name in bindings("tensorrt-rtx-1.7"):
+        assert has(trt, name), name
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("trt.Builder(l).reset()", {"Builder", "Builder.reset"}),
+        (
+            "b = trt.Builder(l)\nc, d = b.create_network(1), 2\nc.num_inputs\nd.num_inputs",
+            {"Builder", "Builder.create_network", "INetworkDefinition.num_inputs"},
+        ),
+        (
+            "def f(engine):\n    engine.create_engine_inspector().no_such_method()",
+            {"ICudaEngine.create_engine_inspector", "EngineInspector.no_such_method"},
+        ),
+        ("x = way.context\nx.no_such_method()", {"IExecutionContext.no_such_method"}),
+        ("self._trt.no_such_class", set()),
+        ("trt.__version__", set()),
+    ],
+)
+def test_uses_are_followed_through_calls_and_variables(source: str, found: set[str]) -> None:
+    assert set(uses(source, bindings("tensorrt-11.4"))) == found
 
 
 def has(place: object, name: str) -> bool:
@@ -124,12 +141,6 @@ def has(place: object, name: str) -> bool:
             return False
         place = getattr(place, part)
     return True
-
-
-def test_tensorrt_itself_has_them_too() -> None:
-    trt = pytest.importorskip("tensorrt", reason="needs tensorrt, from NVIDIA's package index")
-    used = [name for name in USED if not name.startswith(RTX_ALONE)]
-    assert not [name for name in used if not has(trt, name)]
 
 
 @pytest.mark.trt
@@ -164,6 +175,7 @@ def test_without_a_driver_the_gpu_and_the_engine_say_so() -> None:
         pytest.skip("this machine has an NVIDIA GPU")
     with pytest.raises(ProviderError, match=r"no NVIDIA GPU starts .*--engine ort"):
         Cuda()
+    assert free_bytes() is None
     with pytest.raises(EngineError, match=r"TensorRT for RTX .*"):
         deserialise(RTX, b"no plan")
 

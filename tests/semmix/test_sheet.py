@@ -9,9 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from semmix.cues import sheet as sheets
-from semmix.cues.sheet import load_sheet, parse_sheet, save_sheet, sheet_from_dict, sheet_to_dict
+from semmix.cues.sheet import (
+    has_control_character,
+    load_sheet,
+    parse_sheet,
+    save_sheet,
+    sheet_from_dict,
+    sheet_to_dict,
+    show_control_characters,
+)
 from semmix.cues.types import UNKNOWN, Cue, CueSegment, CueSheet, CueType
 from semmix.errors import CueSheetError
 
@@ -112,6 +121,9 @@ BAD = [
     ("segments/0/cues/tone", "", r"segments\[0\].cues.tone: is empty"),
     ("segments/0/cues/tone", "x" * 301, r"segments\[0\].cues.tone: has 301 characters"),
     ("segments/0/cues/tone", "a\x1b[2Jb", r"segments\[0\].cues.tone: holds a control"),
+    ("segments/0/cues/tone", "a\u202eb", r"segments\[0\].cues.tone: holds a control"),
+    ("segments/0/cues/tone", "a\u2068b\u2069", r"segments\[0\].cues.tone: holds a control"),
+    ("segments/0/cues/tone", "a\u2028b", r"segments\[0\].cues.tone: holds a control"),
     ("segments/0/cues/tone", "a\ud800b", r"segments\[0\].cues.tone: holds a control"),
     ("segments/0/cues/tone", {"confidence": 1}, r"segments\[0\].cues.tone: lacks \"text\""),
     ("segments/0/cues/tone", {"text": "x", "confidence": 1.1}, r"tone.confidence: is 1.1"),
@@ -217,8 +229,7 @@ def test_what_may_not_be_loaded_may_not_be_saved(tmp_path):
 
 
 def test_the_schema_agrees_with_the_reader():
-    jsonschema = pytest.importorskip("jsonschema")
-    validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
+    validator = Draft202012Validator(json.loads(SCHEMA.read_text()))
     for good in (plain(), sheet_to_dict(full_sheet()), {**plain(), "$schema": "x"}):
         validator.validate(good)
         sheet_from_dict(good)
@@ -244,3 +255,27 @@ def test_the_schema_names_the_same_limits():
     assert schema["$defs"]["segment"]["properties"]["end_s"]["maximum"] == sheets.MAX_TIME_S
     assert schema["properties"]["format"]["const"] == sheets.FORMAT
     assert sys.getrecursionlimit() < 200_000
+
+
+@pytest.mark.parametrize(
+    "code", [*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x1B, 0x85, 0x2029]
+)
+def test_what_turns_or_breaks_a_line_is_a_control_character(code):
+    text = f"a{chr(code)}b"
+    assert has_control_character(text)
+    assert show_control_characters(text) == "a\ufffdb"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian, with ZWNJ
+        "\u0915\u094d\u200d\u0937",  # Devanagari, with ZWJ
+        "\U0001f469\u200d\U0001f692",  # firefighter, with ZWJ
+        "\u05e9\u05dc\u05d5\u05dd \u200eabc\u200f!",  # Hebrew, with the marks its keyboards have
+        "Grief\u2026 \u2013 \u65e5\u672c\u8a9e",
+    ],
+)
+def test_what_languages_and_emoji_need_stays(text):
+    assert not has_control_character(text)
+    assert show_control_characters(text) == text

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from os import PathLike
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 from semmix_rt.engines.inputs import Graph, graph_shapes
 from semmix_rt.engines.trt.batches import ONE, Batch
 from semmix_rt.engines.trt.cuda import Cuda
 from semmix_rt.engines.trt.library import LIBRARIES, Library, load
 from semmix_rt.engines.trt.plans import PlanFolder, PlanKey, StoredPlan, target_name
+from semmix_rt.engines.trt.trust import distrust
 
 from semmix.bundle import Bundle
-from semmix.errors import UsageError
-from semmix_export.tensorrt.compile import RTX_TARGETS, compile_graph
-from semmix_export.tensorrt.layers import LayerTable, layer_table, table_from_dict
+from semmix.errors import EngineError, EngineMismatchError, UsageError
+from semmix_export.tensorrt.compile import RTX_TARGETS, Compiled, compile_graph
+from semmix_export.tensorrt.layer import UNKNOWN
+from semmix_export.tensorrt.layer_json import inspect_plan
+from semmix_export.tensorrt.layers import (
+    LayerTable,
+    inspected_table,
+    layer_table,
+    table_from_dict,
+)
+
+_LOG = logging.getLogger(__name__)
 
 NOT_MEASURED = "not measured"
 """What a fresh sidecar says of parity: nothing that was compiled has run yet."""
@@ -37,7 +48,8 @@ class BuiltEngine:
         path: the plan; its sidecar has the suffix `.json`.
         plan_bytes: size of the plan.
         build_s: how long the compilation took, None where an earlier engine was found.
-        table: its layers and what became of the graph's products.
+        table: its layers and what became of the graph's products; None, with a notice, where the
+            library did not tell or it cannot be read.
     """
 
     graph: Graph
@@ -47,11 +59,11 @@ class BuiltEngine:
     path: Path
     plan_bytes: int
     build_s: float | None
-    table: LayerTable
+    table: LayerTable | None
 
 
 def build(
-    bundle: Bundle,
+    bundle: Bundle | str | PathLike[str],
     engine: str = "tensorrt-rtx",
     *,
     targets: Sequence[str] = (),
@@ -65,9 +77,11 @@ def build(
 
     Shapes are as the bundle's spec says, and nothing but the batch may vary. The float32 network
     is always among what is compiled, as the runner turns to it where another gives no numbers.
+    What is there already is kept, and compiled again, with a notice, where it is damaged.
 
     Args:
-        bundle: of either kind.
+        bundle: a model of either kind, its path, or the name of one that comes along, such as
+            `edge`.
         engine: `tensorrt`, which compiles for the GPU of this machine, or `tensorrt-rtx`.
         targets: compute capabilities, such as `sm86`, of the GPUs that `tensorrt-rtx` compiles
             for; by default that of this machine's.
@@ -86,33 +100,34 @@ def build(
         ProviderError: there is no GPU, and none was named.
         ModelFormatError: the bundle does not hold a precision, or is damaged.
     """
+    model = bundle if isinstance(bundle, Bundle) else Bundle.find(bundle)
     library = _library(engine)
-    wanted = _precisions(bundle, precisions)
+    wanted = _precisions(model, precisions)
     version = str(load(library).__version__)
     plans = PlanFolder(folder)
     built = []
     for target, capability in _targets(library, targets):
-        for graph, precision in _graphs(bundle, wanted):
+        for graph, precision in _graphs(model, wanted):
             if tell is not None:
                 tell(f"{graph} in {precision} for {target}")
             content = (
-                bundle.context_graph()
-                if graph == "context"
-                else bundle.highlighter_graph(precision)
+                model.context_graph() if graph == "context" else model.highlighter_graph(precision)
             )
             key = PlanKey(
-                model=bundle.name,
+                model=model.name,
                 graph=graph,
                 graph_sha256=hashlib.sha256(content).hexdigest(),
                 precision=precision,
                 library=library.name,
                 version=version,
                 target=target,
-                shapes=graph_shapes(bundle.manifest.spec, graph),
+                shapes=graph_shapes(model.manifest.spec, graph),
                 # Cues are encoded one segment at a time, whatever the streams.
                 batch=ONE if graph == "context" else batch,
             )
             built.append(_build_one(library, plans, key, content, capability, rebuild))
+    if why := distrust(plans.folder):
+        _LOG.warning("these engines will not be loaded: %s", why)
     return tuple(built)
 
 
@@ -125,27 +140,73 @@ def _build_one(
     rebuild: bool,
 ) -> BuiltEngine:
     with plans.lock(key):
-        stored = None if rebuild else plans.find(key)
+        stored = None if rebuild else _kept(plans, key)
         if stored is not None:
-            plans.load(key)
-            return _described(stored, None)
+            return _described(stored, None, _table_beside(stored))
         started = perf_counter()
-        compiled = compile_graph(
-            library, content, key.shapes, capability, plans.timing_cache(key), key.batch
+        with plans.timing_cache(key) as timing:
+            compiled = compile_graph(
+                library, content, key.shapes, capability, timing.content, key.batch
+            )
+            timing.keep(compiled.timing_cache)
+        # Stored before anything is read from it: what a compilation of minutes gave must not be
+        # lost to a table of another form.
+        stored = plans.store(key, compiled.plan, {"parity": NOT_MEASURED})
+        build_s = perf_counter() - started
+        table = _table_of(library, compiled, content, stored.path)
+        if table is not None:
+            details = {"products": table.computed_in, "table": asdict(table)}
+            stored = plans.add_details(stored, details)
+        return _described(stored, build_s, table)
+
+
+def _kept(plans: PlanFolder, key: PlanKey) -> StoredPlan | None:
+    """The plan of an earlier build, None where there is none or a damaged one."""
+    try:
+        return plans.intact(key)
+    except EngineMismatchError as exc:
+        _LOG.warning("%s; this is being done", exc)
+        return None
+
+
+def _table_of(
+    library: Library, compiled: Compiled, content: bytes, path: Path
+) -> LayerTable | None:
+    """What a fresh plan consists of; a notice where that is not told, in part or in whole."""
+    try:
+        if library.name == "tensorrt":
+            # A plan for this GPU, which alone may load it.
+            table = inspected_table(inspect_plan(library, compiled.plan), content)
+        else:
+            table = layer_table(compiled.messages, content)
+    except EngineError as exc:
+        _LOG.warning("the engine %s is stored without a table of its layers: %s", path, exc)
+        return None
+    unread = table.kinds.get(UNKNOWN, 0)
+    if unread:
+        _LOG.warning(
+            "%d of the %d layers of the engine %s are told in a form that is not known: what they "
+            "compute in counts as %s",
+            unread,
+            len(table.layers),
+            path,
+            UNKNOWN,
         )
-        table = layer_table(compiled.messages, content)
-        details: dict[str, Any] = {
-            "parity": NOT_MEASURED,
-            "products": table.computed_in,
-            "table": asdict(table),
-        }
-        stored = plans.store(key, compiled.plan, details)
-        if compiled.timing_cache:
-            plans.store_timing_cache(key, compiled.timing_cache)
-        return _described(stored, perf_counter() - started)
+    return table
 
 
-def _described(stored: StoredPlan, build_s: float | None) -> BuiltEngine:
+def _table_beside(stored: StoredPlan) -> LayerTable | None:
+    """The table in a plan's sidecar, None where it was stored without, or in another form."""
+    if "table" not in stored.sidecar:
+        return None
+    try:
+        return table_from_dict(stored.sidecar["table"])
+    except EngineMismatchError as exc:
+        _LOG.warning("the engine %s is kept without its table: %s", stored.path, exc)
+        return None
+
+
+def _described(stored: StoredPlan, build_s: float | None, table: LayerTable | None) -> BuiltEngine:
     key = stored.key
     return BuiltEngine(
         key.graph,
@@ -155,7 +216,7 @@ def _described(stored: StoredPlan, build_s: float | None) -> BuiltEngine:
         stored.path,
         stored.path.stat().st_size,
         build_s,
-        table_from_dict(stored.sidecar.get("table")),
+        table,
     )
 
 

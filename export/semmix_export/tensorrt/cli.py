@@ -12,11 +12,11 @@ import click
 
 if TYPE_CHECKING:
     from semmix_export.tensorrt.builder import BuiltEngine
-    from semmix_export.tensorrt.layers import Layer, Tensor
+    from semmix_export.tensorrt.layer import Layer, Tensor
 
 
 @click.command("build")
-@click.argument("bundle", type=click.Path(path_type=Path), required=False)
+@click.argument("bundle", default="edge")
 @click.option(
     "--engine",
     type=click.Choice(["tensorrt", "tensorrt-rtx"]),
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 @click.option("--layers", is_flag=True, help="Print each engine's layers, types and ONNX nodes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
-    bundle: Path | None,
+    bundle: str,
     engine: str,
     targets: str,
     precisions: str,
@@ -72,23 +72,20 @@ def command(
 ) -> None:
     """Compile a bundle into TensorRT engines.
 
-    BUNDLE is a folder or zip that `semmix-rt export` or `semmix-rt import` wrote, by default the
-    model that comes along. An engine holds for one network, one version of the library and one
-    kind of GPU; the runtime loads it only where all agree. The table says in what types the
-    engine computes the network's convolutions and matrix products. Nothing is run: whether the
-    numbers are right, only the GPU can tell, by `semmix-rt verify BUNDLE --engine ...`, without
-    which `remix` refuses the engine.
+    BUNDLE is `edge`, the model that comes along, or the path of a bundle. An engine holds for one
+    network, one version of the library and one kind of GPU; the runtime loads it only where all
+    agree. The table says in what types the engine computes the network's convolutions and matrix
+    products. Nothing is run: whether the numbers are right, only the GPU can tell, by
+    `semmix-rt verify BUNDLE --engine ...`, without which `remix` refuses the engine.
     """
     from rich.console import Console
     from semmix_rt.engines.trt.batches import Batch
 
-    from semmix.bundle import Bundle
     from semmix_export.tensorrt.builder import build
 
-    model = Bundle.default() if bundle is None else Bundle.find(bundle)
     with Console(stderr=True).status("Compiling") as status:
         built = build(
-            model,
+            bundle,
             engine,
             targets=_listed(targets),
             precisions=_listed(precisions),
@@ -108,7 +105,8 @@ def _listed(text: str) -> list[str]:
 
 
 def _plain(built: BuiltEngine, layers: bool) -> dict[str, Any]:
-    plain = asdict(built) | {"path": str(built.path), "products": built.table.computed_in}
+    products = None if built.table is None else built.table.computed_in
+    plain = asdict(built) | {"path": str(built.path), "products": products}
     if not layers:
         del plain["table"]
     return plain
@@ -121,10 +119,11 @@ def _lines(built: Sequence[BuiltEngine], layers: bool) -> Iterator[str]:
     )
     for one in built:
         took = "kept" if one.build_s is None else f"{one.build_s:.1f} s"
-        types = ", ".join(f"{kind} {number}" for kind, number in one.table.computed_in.items())
+        products = one.table.computed_in.items() if one.table else (("not told", ""),)
+        types = ", ".join(f"{kind} {number}".strip() for kind, number in products)
         size = f"{one.plan_bytes / 1e6:.1f} MB"
         yield row.format(one.graph, one.precision, one.target, one.batch, size, took, types)
-        if layers:
+        if layers and one.table:
             yield from (f"  {_layer(layer)}" for layer in one.table.layers)
     yield f"in {built[0].path.parent}"
 

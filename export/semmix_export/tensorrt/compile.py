@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from semmix_rt.engines.trt.batches import ONE, Batch, batched
 from semmix_rt.engines.trt.library import Journal, Library, journal, load
 
 from semmix.errors import EngineError
+
+_LOG = logging.getLogger(__name__)
 
 RTX_TARGETS = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
 """Compute capabilities that TensorRT for RTX compiles for, with or without such a GPU."""
@@ -96,8 +99,7 @@ def _compile(
     # TensorRT for RTX measures nothing here: it chooses kernels on the GPU that runs them.
     measures = library.name == "tensorrt"
     if measures:
-        measured = config.create_timing_cache(timing_cache)
-        config.set_timing_cache(measured, False)
+        _use_timing_cache(config, timing_cache)
     profile = builder.create_optimization_profile()
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
@@ -119,6 +121,14 @@ def _compile(
         )
     kept = bytes(memoryview(config.get_timing_cache().serialize())) if measures else b""
     return Compiled(bytes(memoryview(plan)), tuple(notes.recorded()), kept)
+
+
+def _use_timing_cache(config: Any, content: bytes) -> None:
+    """Start from earlier measurements, or from none where the library refuses them."""
+    earlier = config.create_timing_cache(content)
+    if earlier is None or not config.set_timing_cache(earlier, False):
+        _LOG.warning("TensorRT measures again, as it refuses what it measured earlier")
+        config.set_timing_cache(config.create_timing_cache(b""), False)
 
 
 def _elsewhere(library: Library) -> str:

@@ -14,6 +14,16 @@ SIMULATED = "int8"
 """On CPUs this precision is computed in float32 to tell its accuracy: its time tells nothing."""
 
 
+NOT_APPLICABLE = {
+    "stream": {
+        "torch-channels-last": "networks that stream have no convolution over images, so this "
+        "would change nothing",
+    },
+    "window": {},
+}
+"""By kind of network: engines of the other kind that mean nothing for it, and why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One row of the table.
@@ -39,6 +49,11 @@ def known_engines(bundle: Bundle) -> tuple[str, ...]:
     return engine_names() if bundle.window_spec is None else window_engine_names()
 
 
+def not_applicable(bundle: Bundle) -> dict[str, str]:
+    """Engines that mean nothing for this kind of network, and why."""
+    return NOT_APPLICABLE[bundle.manifest.spec.kind]
+
+
 def check_names(
     bundle: Bundle, engines: Sequence[str] | None, precisions: Sequence[str] | None
 ) -> None:
@@ -47,8 +62,10 @@ def check_names(
     Raises:
         UsageError: no such engine or precision.
     """
-    known = known_engines(bundle)
+    known, meaningless = known_engines(bundle), not_applicable(bundle)
     for name in engines or ():
+        if name in meaningless:
+            raise UsageError(f"{name} is not applicable: {meaningless[name]}; leave it out")
         if name not in known:
             raise UsageError(f"there is no engine {name!r}: choose from {', '.join(known)}")
     for precision in precisions or ():

@@ -11,7 +11,7 @@ import numpy as np
 from semmix_rt.bench.cases import Case
 
 SCHEMA = "semmix-rt-bench"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,8 @@ class CaseResult:
             faster than PyTorch. None where PyTorch did not take part.
         snr_db: agreement of the last mask with PyTorch eager's on the same chunks.
         peak_memory_mb: of a process that runs this alone, None where it was not measured.
+        gpu_memory_mb: that the same process takes on the GPU for its engine, buffers and kernels;
+            None for engines that run elsewhere, and where cuda-python cannot tell.
         graph_bytes: size of the network's file.
         install_mb: size of the packages it needs.
     """
@@ -62,6 +64,7 @@ class CaseResult:
     ratio_to_torch: float | None
     snr_db: float | None
     peak_memory_mb: float | None
+    gpu_memory_mb: float | None
     graph_bytes: int
     install_mb: float | None
 
@@ -103,6 +106,7 @@ class BenchResult:
         cases: in the order of the table.
         extras: transforms and peers.
         skipped: what could not run here.
+        not_applicable: engines that mean nothing for this kind of network, and why.
         transform_shares: time of the STFT pair, magnitudes and mask included, in that of a whole
             mono or stereo stream, at the first chunk length with the fastest engine; nothing for
             models that hear windows.
@@ -115,6 +119,7 @@ class BenchResult:
     cases: tuple[CaseResult, ...]
     extras: tuple[Extra, ...]
     skipped: tuple[Skipped, ...]
+    not_applicable: dict[str, str]
     transform_shares: dict[str, float]
 
     def to_json(self) -> str:
@@ -141,6 +146,7 @@ class BenchResult:
                 for e in self.extras
             ],
             "skipped": [{**asdict(s.case), "why": s.why} for s in self.skipped],
+            "not_applicable": self.not_applicable,
         }
         return json.dumps(data, indent=2, allow_nan=False) + "\n"
 

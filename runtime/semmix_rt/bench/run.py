@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import entry_points
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,13 @@ from semmix_rt.bench.cases import (
     cases,
     check_names,
     known_engines,
+    not_applicable,
     not_held,
     not_worth_timing,
 )
 from semmix_rt.bench.facts import graph_bytes, install_mb, machine
 from semmix_rt.bench.measure import interleaved
-from semmix_rt.bench.memory import peak_memory_mb
+from semmix_rt.bench.memory import memory_mb
 from semmix_rt.bench.opening import open_case
 from semmix_rt.bench.result import BenchResult, CaseResult, Extra, Latency, Skipped
 from semmix_rt.bench.runners import Runner, TransformRunner, stream_or_window
@@ -44,7 +46,7 @@ _SILENT: Callable[[str, int, int], None] = lambda stage, done, total: None  # no
 
 
 def bench(
-    bundle: Bundle,
+    bundle: Bundle | str | PathLike[str],
     *,
     engines: Sequence[str] | None = None,
     precisions: Sequence[str] | None = None,
@@ -60,7 +62,7 @@ def bench(
     """Time engines, precisions and chunk lengths side by side in this process.
 
     Args:
-        bundle: the model.
+        bundle: a model, its path, or the name of one that comes along, such as `edge`.
         engines: names; None for every engine that starts on this machine.
         precisions: of those the bundle holds; None for all.
         chunk_s: chunk lengths to export the network at; none for the bundle's own.
@@ -68,15 +70,17 @@ def bench(
         media: a file whose loudest half minute is heard; seeded noise without one.
         threads: CPU threads of every engine.
         repeats, warm_up: timed calls of each case, and calls before them.
-        memory: also measure each case's peak memory in a process of its own.
+        memory: also measure each case's memory, on a GPU as well, in a process of its own.
         on_progress: told the stage, and how much of it is done.
 
     Raises:
         UsageError: a name that is not known, or nothing to time.
+        ModelFormatError: no bundle.
         SemMixError: an engine that was named does not start.
     """
     if repeats < 1 or warm_up < 0 or threads < 1:
         raise UsageError("ask for at least 1 repeat, 0 warm-up calls and 1 thread")
+    bundle = bundle if isinstance(bundle, Bundle) else Bundle.find(bundle)
     check_names(bundle, engines, precisions)
     facts = machine(threads)
     with tempfile.TemporaryDirectory(prefix="semmix-bench-") as folder:
@@ -127,6 +131,7 @@ def bench(
         cases=tuple(results),
         extras=found,
         skipped=tuple(skipped),
+        not_applicable=not_applicable(bundle),
         transform_shares=_transform_shares(results, found),
     )
 
@@ -224,6 +229,7 @@ def _results(
                 ratio_to_torch=None if ratio is None else round(ratio, 3),
                 snr_db=agreement,
                 peak_memory_mb=None,
+                gpu_memory_mb=None,
                 graph_bytes=graph_bytes(bundle, case.precision),
                 install_mb=install_mb(case.engine),
             )
@@ -240,7 +246,8 @@ def _with_memory(
     found = []
     for i, (result, (case, _, _, bundle)) in enumerate(zip(results, opened, strict=True)):
         on_progress("Measuring memory", i, len(results))
-        found.append(replace(result, peak_memory_mb=peak_memory_mb(bundle, case, threads)))
+        host_mb, gpu_mb = memory_mb(bundle, case, threads)
+        found.append(replace(result, peak_memory_mb=host_mb, gpu_memory_mb=gpu_mb))
     return found
 
 

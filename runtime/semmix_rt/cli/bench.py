@@ -71,7 +71,7 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> t
     "--memory/--no-memory",
     default=True,
     show_default=True,
-    help="Also run each case alone in a process of its own, for its peak memory.",
+    help="Also run each case alone in a process of its own, for its peak memory and the GPU's.",
 )
 @click.option("--json", "json_path", type=_FILE, help="Also write every single time here.")
 @click.option(
@@ -105,7 +105,6 @@ def command(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     from semmix.atomic import write_atomically
-    from semmix.bundle import Bundle
     from semmix.errors import UsageError
     from semmix.pictures import require_matplotlib
     from semmix_rt.bench import bench
@@ -118,13 +117,12 @@ def command(
             raise UsageError(f"{path.parent} is not a folder: create it first")
     if plot_path is not None:
         require_matplotlib()
-    model = Bundle.find(bundle)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task("Opening")
         result = bench(
-            model,
+            bundle,
             engines=engines,
             precisions=precisions,
             chunk_s=chunk_s,
@@ -156,12 +154,15 @@ def _table(result: BenchResult) -> Iterator[str]:
     )
     width = max(16, *(len(c.case.engine) + len(c.case.precision) + 1 for c in result.cases))
     width = max(width, *(len(e.name) for e in result.extras), 0)
-    heads = ("chunk s", "median ms", "p95", "p99", "x real", "x torch", "SNR dB", "peak MB", "MB")
-    yield " " * width + "".join(f"{head:>10}" for head in heads)
+    heads = (
+        *("chunk s", "median ms", "p95", "p99", "x real", "x torch", "SNR dB"),
+        *("peak MB", "GPU MB", "file MB", "install MB"),
+    )
+    yield " " * width + "".join(f"{head:>11}" for head in heads)
     for c in result.cases:
         name = f"{c.case.engine} {c.case.precision}"
         yield f"{name:{width}}" + "".join(
-            f"{cell:>10}"
+            f"{cell:>11}"
             for cell in (
                 f"{c.case.chunk_s:.2f}",
                 *(f"{c.latency.percentile_ms(p):.2f}" for p in (50, 95, 99)),
@@ -169,12 +170,14 @@ def _table(result: BenchResult) -> Iterator[str]:
                 _number(c.ratio_to_torch, ".2f"),
                 _number(c.snr_db, ".1f"),
                 _number(c.peak_memory_mb, ".0f"),
+                _number(c.gpu_memory_mb, ".0f"),
                 f"{c.graph_bytes / 1e6:.1f}",
+                _number(c.install_mb, ".0f"),
             )
         )
     for extra in result.extras:
         yield f"{extra.name:{width}}" + "".join(
-            f"{cell:>10}"
+            f"{cell:>11}"
             for cell in (
                 f"{extra.step_s:.2f}",
                 *(f"{extra.latency.percentile_ms(p):.2f}" for p in (50, 95, 99)),
@@ -188,6 +191,8 @@ def _table(result: BenchResult) -> Iterator[str]:
         yield f"of a whole stream with the fastest engine: {shares}"
     for skip in result.skipped:
         yield f"not timed: {skip.case.engine} {skip.case.precision}: {skip.why}"
+    for engine, why in result.not_applicable.items():
+        yield f"not applicable: {engine}: {why}"
 
 
 def _number(value: float | None, form: str) -> str:

@@ -60,6 +60,13 @@ def cue_source_options(*, short_names: bool) -> Callable[[Command], Command]:
             type=click.IntRange(1, 256),
             help="Pictures lvlm sees at once: more is faster on a GPU and takes memory. [1]",
         ),
+        option(
+            "requests",
+            metavar="N",
+            type=click.IntRange(1, 64),
+            help="Pictures the server of openai:MODEL is sent at once: one that batches answers "
+            "several in the time of one, a small one may want 1. [4]",
+        ),
     )
 
     def add(command: Command) -> Command:

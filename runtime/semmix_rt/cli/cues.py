@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 @click.option(
     "--explain",
     type=click.Path(path_type=Path),
-    help="Also write an HTML page with every keyframe beside its cues, to judge them by (looks at "
-    "the picture anew).",
+    help="Also write an HTML page with every keyframe beside its cues, to judge them by, and with "
+    "what a model said to give them (looks at the picture anew).",
 )
 @cue_source_options(short_names=True)
 @click.option("--quiet", is_flag=True, help="No listing and no progress.")
@@ -59,6 +59,7 @@ def command(
     cues_device: str | None,
     cues_dtype: str | None,
     cues_batch: int | None,
+    cues_requests: int | None,
     quiet: bool,
 ) -> None:
     """Read the visual cues of VIDEO into a cue sheet.
@@ -70,9 +71,10 @@ def command(
     _check_targets(video, [p for p in (output, explain) if p is not None], overwrite)
     from semmix_rt.cues.sources import CueSource
 
-    reader = CueSource(cues_from, cues_prompts, cues_url, cues_device, cues_dtype, cues_batch)
-    sheet, page = _extract(video, reader, no_cache, max_interval_s, explain is not None, quiet)
-    _write(sheet, output, page, explain)
+    reader = CueSource(
+        *(cues_from, cues_prompts, cues_url, cues_device, cues_dtype, cues_batch, cues_requests)
+    )
+    sheet = _extract(video, reader, no_cache, max_interval_s, output, explain, quiet)
     _show(sheet, output, explain, as_json, quiet)
 
 
@@ -96,11 +98,13 @@ def _extract(
     reader: CueSource,
     no_cache: bool,
     max_interval_s: float,
-    explain: bool,
+    output: Path | None,
+    explain: Path | None,
     quiet: bool,
-) -> tuple[CueSheet, str]:
-    """The sheet, and the page's HTML or an empty string."""
-    from semmix_rt.cues.explain import explain_page, explain_row
+) -> CueSheet:
+    """The sheet, which is written to `output`, and the page to `explain`, where these are given."""
+    from semmix.cues.sheet import save_sheet
+    from semmix_rt.cues.explain import ExplainPage
     from semmix_rt.cues.extract import SegmentSource
     from semmix_rt.cues.keyframes import KeyframeOptions
     from semmix_rt.cues.sources import open_extractor
@@ -110,32 +114,22 @@ def _extract(
         extractor=open_extractor(reader, cache=not no_cache),
         cache=not no_cache,
         options=KeyframeOptions(max_interval_s=max_interval_s),
-        refresh=explain,
+        refresh=explain is not None,
     )
     if not source.has_picture:
         raise MediaError(f"{video} has no picture to read cues from: give a video")
-    rows: list[str] = []
-    watch = (lambda frame, cues: rows.append(explain_row(frame, cues))) if explain else None
-    with _progress(source, video.name, quiet) as shown:
-        sheet = source.as_sheet(list(shown(source.segments(watch))))
-    page = explain_page(video.name, source.extractor, rows, source.doubts)
-    return sheet, page if explain else ""
-
-
-def _write(sheet: CueSheet, output: Path | None, page: str, explain: Path | None) -> None:
-    from semmix.atomic import write_atomically
-    from semmix.cues.sheet import save_sheet
-
-    if output is not None:
-        save_sheet(sheet, output)
-    if explain is not None:
-        try:
-            write_atomically(explain, page.encode())
-        except OSError as exc:
-            raise UsageError(
-                f"cannot write {explain} ({exc.strerror}): choose a folder that is writable and "
-                "has space"
-            ) from exc
+    with ExitStack() as stack:
+        page = None
+        if explain is not None:
+            page = stack.enter_context(ExplainPage(explain, video.name, source.extractor))
+        with _progress(source, video.name, quiet) as shown:
+            segments = list(shown(source.segments(None if page is None else page.add)))
+        sheet = source.as_sheet(segments)
+        if page is not None and source.doubts:
+            page.note(source.doubts)
+        if output is not None:
+            save_sheet(sheet, output)
+    return sheet
 
 
 def _show(

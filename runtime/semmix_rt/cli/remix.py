@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from semmix_rt.cli.cue_options import cue_source_options
+from semmix_rt.cli.encoder_options import encoder_options
 
 if TYPE_CHECKING:
     from semmix_rt.pipeline import RemixResult
@@ -89,22 +90,7 @@ def _bit_rate(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     help="Run a network that `semmix-rt verify` has not passed, with a warning. What it makes of "
     "the sound may be wrong.",
 )
-@click.option(
-    "--text-encoder",
-    type=_FILE,
-    metavar="FOLDER",
-    help="Text encoder for a model that `semmix-rt import` made of a text checkpoint: a "
-    "transformers folder with safetensors, of the width the model takes (T5-XXL has 4096), or what "
-    "`semmix-rt export-encoder` made of one, which needs no PyTorch.",
-)
-@click.option(
-    "--vision-encoder",
-    type=_FILE,
-    metavar="FOLDER",
-    help="CLIP model for an imported vision checkpoint: a transformers folder with safetensors, of "
-    "the width the model takes (ViT-L/14 has 768), or what `semmix-rt export-encoder` made of one. "
-    "Sees one frame a second.",
-)
+@encoder_options
 @click.option(
     "--threads",
     type=click.IntRange(1, 256),
@@ -156,6 +142,7 @@ def command(
     cues_device: str | None,
     cues_dtype: str | None,
     cues_batch: int | None,
+    cues_requests: int | None,
     model: Path | None,
     engine: str,
     precision: str,
@@ -182,7 +169,9 @@ def command(
     from semmix_rt.pipeline import remix
     from semmix_rt.progress import ProgressBar
 
-    reader = CueSource(cues_from, cues_prompts, cues_url, cues_device, cues_dtype, cues_batch)
+    reader = CueSource(
+        *(cues_from, cues_prompts, cues_url, cues_device, cues_dtype, cues_batch, cues_requests)
+    )
     with ExitStack() as stack:
         bar = None
         if not quiet and not dry_run:

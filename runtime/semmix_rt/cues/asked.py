@@ -1,7 +1,10 @@
 """The extractor that asks a vision language model: one question a keyframe, one repair.
 
-Whole answers are kept by the picture they are about, so that a run that was interrupted, or that
-looks at other frames, asks only about pictures that are new.
+Answers are kept by the picture they are about, so that a run that was interrupted, or that looks
+at other frames, asks only about pictures that are new. They are kept as the model gave them, and
+read anew: what was refused, and why, can be shown in every run. Answers that cannot be used in
+full are kept of deterministic models alone; others are asked again. The key holds model, prompts
+and the version of both.
 """
 
 from __future__ import annotations
@@ -13,14 +16,19 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from semmix.cues.answers import REPAIRED_CONFIDENCE, Reading, read_answer
+from semmix.cues.answers import (
+    MAX_ANSWER_CHARS,
+    REPAIRED_CONFIDENCE,
+    STATED_CONFIDENCE,
+    Reading,
+    read_answer,
+)
 from semmix.cues.chat import Talk, VisionChat
 from semmix.cues.prompts import Regime, prompts_identifier, question, repair
-from semmix.cues.types import CUE_TYPES, UNKNOWN, Cue, CueSegment, CueSheet, CueType
+from semmix.cues.types import CUE_TYPES, Cue, CueType
 from semmix_rt.cues.cache import CueCache, cue_key
+from semmix_rt.cues.described import Described
 from semmix_rt.cues.keyframes import Keyframe
-
-Cues = Mapping[CueType, Cue]
 
 _QUOTED_CHARS = 2000
 """Of a broken answer, shown again to the model: enough to mend it, and no room to run away."""
@@ -32,6 +40,7 @@ class AskingExtractor:
 
     Attributes:
         identifier: back end, model and prompts.
+        deterministic: whether the model is.
     """
 
     def __init__(
@@ -50,6 +59,7 @@ class AskingExtractor:
             cache: where answers are looked up and kept, None for nowhere.
         """
         self.identifier = f"{kind}:{chat.identifier} {prompts_identifier(regime)}"
+        self.deterministic = chat.deterministic
         self._chat = chat
         self._regime: Regime = regime
         self._question = question(regime)
@@ -57,7 +67,7 @@ class AskingExtractor:
         self._pictures = self._doubtful = self._lost_cues = 0
         self._first_problem = ""
 
-    def read(self, keyframes: Iterator[Keyframe]) -> Iterator[tuple[Keyframe, Cues]]:
+    def read(self, keyframes: Iterator[Keyframe]) -> Iterator[Described]:
         """Each keyframe with its cues, as many at once as the model takes.
 
         Raises:
@@ -67,7 +77,13 @@ class AskingExtractor:
         self._pictures = self._doubtful = self._lost_cues = 0
         self._first_problem = ""
         while group := list(islice(keyframes, self._chat.batch)):
-            yield from zip(group, self._describe([k.image for k in group]), strict=True)
+            answers = self._answers([k.image for k in group])
+            for keyframe, said in zip(group, answers, strict=True):
+                readings = self._read(said)
+                # What only the first answer has in form still holds.
+                cues = {t: cue for reading in readings for t, cue in reading.cues.items()}
+                self._count(cues, readings)
+                yield Described(keyframe, cues, readings)
 
     def doubts(self) -> str:
         """How many answers could not be used, and what was wrong with the first."""
@@ -79,59 +95,60 @@ class AskingExtractor:
             f"(first: {self._first_problem})"
         )
 
-    def _describe(self, images: Sequence[NDArray[np.uint8]]) -> list[Cues]:
-        """Cues of some pictures: kept ones, else asked for."""
-        keys = [_picture_key(image, self.identifier) for image in images]
-        cues = [self._kept(key) for key in keys]
-        new = [n for n, known in enumerate(cues) if known is None]
-        for n, reading in zip(new, self._ask([images[n] for n in new]), strict=True):
-            cues[n] = reading.cues
-            lost = [t for t in CUE_TYPES if t not in reading.cues]
-            if lost:
-                self._doubtful += 1
-                self._lost_cues += len(lost)
-                # The problem may quote the model, and goes to terminals and into the sheet.
-                problem = ascii(reading.problems[0])[1:-1][:_PROBLEM_CHARS]
-                self._first_problem = self._first_problem or problem
-            else:
-                self._keep(keys[n], reading.cues)
-        self._pictures += len(images)
-        return [known or {} for known in cues]
+    def _read(self, answers: Sequence[str]) -> tuple[Reading, ...]:
+        """The first answer to a question, and the mended one where there is one."""
+        confidences = (STATED_CONFIDENCE, REPAIRED_CONFIDENCE)
+        return tuple(
+            read_answer(answer, self._regime, confidence)
+            for answer, confidence in zip(answers, confidences, strict=False)
+        )
 
-    def _ask(self, images: Sequence[NDArray[np.uint8]]) -> list[Reading]:
+    def _count(self, cues: Mapping[CueType, Cue], readings: Sequence[Reading]) -> None:
+        """Keep account of a picture, and of what is lost of it."""
+        self._pictures += 1
+        lost = len(CUE_TYPES) - len(cues)
+        if lost:
+            self._doubtful += 1
+            self._lost_cues += lost
+            # The problem may quote the model, and goes to terminals and into the sheet.
+            problem = ascii(readings[-1].problems[0])[1:-1][:_PROBLEM_CHARS]
+            self._first_problem = self._first_problem or problem
+
+    def _answers(self, images: Sequence[NDArray[np.uint8]]) -> list[list[str]]:
+        """What the model says about each picture: kept answers, else asked for."""
+        keys = [_picture_key(image, self.identifier) for image in images]
+        answers = [None if self._cache is None else self._cache.load_answers(key) for key in keys]
+        new = [n for n, kept in enumerate(answers) if kept is None]
+        for n, said in zip(new, self._ask([images[n] for n in new]), strict=True):
+            answers[n] = said
+            self._keep(keys[n], said)
+        return [said or [] for said in answers]
+
+    def _ask(self, images: Sequence[NDArray[np.uint8]]) -> list[list[str]]:
         """Ask about each picture, and once more where the answer is not in form."""
         talks = [Talk(image, (self._question,)) for image in images]
-        answers = self._chat.answer(talks)
-        readings = [read_answer(answer, self._regime) for answer in answers]
-        broken = [n for n, reading in enumerate(readings) if reading.problems]
+        answers = [[answer] for answer in (self._chat.answer(talks) if talks else [])]
+        problems = [self._read(said)[0].problems for said in answers]
+        broken = [n for n, what in enumerate(problems) if what]
         again = [
-            Talk(
-                images[n],
-                (self._question, answers[n][:_QUOTED_CHARS], repair(readings[n].problems)),
-            )
+            Talk(images[n], (self._question, answers[n][0][:_QUOTED_CHARS], repair(problems[n])))
             for n in broken
         ]
         for n, answer in zip(broken, self._chat.answer(again) if again else [], strict=True):
-            second = read_answer(answer, self._regime, REPAIRED_CONFIDENCE)
-            # What only the first answer has in form still holds.
-            readings[n] = Reading({**readings[n].cues, **second.cues}, second.problems)
-        return readings
+            answers[n].append(answer)
+        return answers
 
-    def _kept(self, key: str) -> Cues | None:
-        sheet = None if self._cache is None else self._cache.load_cues(key)
-        if sheet is None or len(sheet.segments) != 1 or sheet.extractor != self.identifier:
-            return None
-        return sheet.segments[0].cues
-
-    def _keep(self, key: str, cues: Cues) -> None:
-        if self._cache is not None:
-            whole = {t: cues.get(t, UNKNOWN) for t in CUE_TYPES}
-            # A picture has no time: the sheet's one segment stands for it.
-            segment = CueSegment(0.0, 1.0, 0.0, whole)
-            self._cache.store_cues(key, CueSheet((segment,), self.identifier))
+    def _keep(self, key: str, answers: Sequence[str]) -> None:
+        """Keep what need not be asked again: whole answers, and what no asking would change."""
+        if self._cache is None:
+            return
+        answered = {t for reading in self._read(answers) for t in reading.cues}
+        if self.deterministic or len(answered) == len(CUE_TYPES):
+            # What is too long to be read stays so, and need not fill the cache.
+            self._cache.store_answers(key, [a[: MAX_ANSWER_CHARS + 1] for a in answers])
 
 
 def _picture_key(image: NDArray[np.uint8], identifier: str) -> str:
     digest = blake2b(repr(image.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(image).data)
-    return cue_key(digest.hexdigest(), identifier, "one picture")
+    return cue_key(digest.hexdigest(), identifier, "answers")

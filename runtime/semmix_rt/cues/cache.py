@@ -1,4 +1,4 @@
-"""Cues and their embeddings on disk, keyed by content.
+"""Cues, models' answers and embeddings on disk, keyed by content.
 
 A key names everything an entry depends on, so that an entry is never stale: at worst it is
 unused. Entries are checked like foreign files on reading, and one that fails is a miss. Every
@@ -8,9 +8,11 @@ write is a rename, so that concurrent runs only ever replace whole entries by eq
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import re
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -31,6 +33,7 @@ CACHE_VERSION = 1
 DEFAULT_LIMIT_BYTES = 256 * 2**20
 
 _MAX_EMBEDDING_BYTES = 64 * 2**20
+_MAX_ANSWERS_BYTES = 2**20
 _OWN_NAME = re.compile(r"[0-9a-f]{32}(\.[0-9a-f]{16})?\.(json|npy)")
 
 
@@ -77,6 +80,26 @@ class CueCache:
     def store_cues(self, key: str, sheet: CueSheet) -> None:
         """Keep a sheet."""
         self._write(self._cues_path(key), dump_sheet(sheet))
+
+    def load_answers(self, key: str) -> list[str] | None:
+        """What a model said about one picture, or None if there is nothing that can be trusted."""
+        path = self._cues_path(key)
+        data = self._read(path, _MAX_ANSWERS_BYTES)
+        if data is None:
+            return None
+        try:
+            answers = json.loads(data)
+        except (ValueError, RecursionError) as exc:
+            _LOG.debug("the cache entry %s is rebuilt (%s)", path, exc)
+            return None
+        if not (isinstance(answers, list) and answers and all(type(a) is str for a in answers)):
+            _LOG.debug("the cache entry %s is rebuilt: it holds something else", path)
+            return None
+        return answers
+
+    def store_answers(self, key: str, answers: Sequence[str]) -> None:
+        """Keep what a model said about one picture, in order."""
+        self._write(self._cues_path(key), json.dumps(list(answers)).encode())
 
     def load_embeddings(self, key: str, encoder_id: str) -> NDArray[np.float32] | None:
         """Stored embeddings, float32 `[N, K, E]`, or None if there are none to be trusted."""

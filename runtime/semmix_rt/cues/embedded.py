@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from semmix.cues.sentences import Observation, compose
 from semmix.cues.types import CUE_TYPES, Cue, CueType
+from semmix_rt.cues.described import Described
 from semmix_rt.cues.keyframes import Keyframe
 from semmix_rt.cues.vision.classifier import Classifier
 from semmix_rt.cues.vision.emotion import LABELS, EmotionReader
@@ -69,9 +70,11 @@ class EmbeddedExtractor:
 
     Attributes:
         identifier: changes whenever the sentences for a picture may change.
+        deterministic: True.
     """
 
     identifier = "embedded/1"
+    deterministic = True
 
     def __init__(self) -> None:
         self._classifier = Classifier()
@@ -83,9 +86,9 @@ class EmbeddedExtractor:
         """The extractor with the bundled models."""
         return cls()
 
-    def read(self, keyframes: Iterator[Keyframe]) -> Iterator[tuple[Keyframe, dict[CueType, Cue]]]:
+    def read(self, keyframes: Iterator[Keyframe]) -> Iterator[Described]:
         """Each keyframe with its cues, one at a time."""
-        return ((keyframe, self.describe(keyframe)) for keyframe in keyframes)
+        return (Described(keyframe, self.describe(keyframe)) for keyframe in keyframes)
 
     def doubts(self) -> str:
         """None: what these models do not know is unknown to them in every run."""

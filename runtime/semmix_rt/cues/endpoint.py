@@ -1,11 +1,14 @@
 """A vision language model behind an OpenAI-compatible HTTP endpoint, as a `VisionChat`.
 
 What vLLM, llama.cpp, Ollama, LM Studio and hosted services share: `POST URL/chat/completions`.
-Pictures leave the machine only this way, and only to the URL that was given.
+Pictures leave the machine only this way, and only to the URL that was given. A proxy of the
+environment carries https to other machines alone, of which it sees nothing but the host's name:
+anything else would reach it in clear, or be asked of the proxy's own localhost.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import time
@@ -15,15 +18,21 @@ from base64 import b64encode
 from collections.abc import Callable, Sequence
 from email.message import Message
 from http.client import HTTPException, HTTPResponse
+from threading import Event
 from typing import IO, Any
 from urllib.parse import urlsplit
 
 from semmix.cues.chat import MAX_NEW_TOKENS, Talk
 from semmix.errors import EngineError, UsageError
+from semmix_rt.cues.in_flight import ask_all
 from semmix_rt.cues.png import png_bytes
 
 KEY_VARIABLE = "SEMMIX_CUES_API_KEY"
 """Of its own, so that a key meant for one service is not sent to another URL."""
+
+REQUESTS = 4
+"""Under way at the same time: enough for a server that batches, few enough for one that queues,
+whose last answer comes within `TIMEOUT_S` all the same."""
 
 TIMEOUT_S = 120.0
 """For a whole answer: a large model on a small machine takes a minute a picture."""
@@ -35,24 +44,26 @@ _RETRIED = frozenset((429, 500, 502, 503, 504))
 _MAX_NAME_CHARS, _MAX_URL_CHARS = 100, 150
 """Both stand in the identifier, for which a sheet has 300."""
 _REASON_CHARS = 200
-_LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
 class EndpointChat:
-    """Asks a server, one talk at a time.
+    """Asks a server, about a few pictures at the same time.
 
     Attributes:
         identifier: model and server. What a server runs under a name can change unseen.
-        batch: 1.
+        batch: how many requests are under way at most.
+        deterministic: False. Temperature 0 is a wish: servers sum in the order their load gives,
+            and what runs under a name, and how, changes with every restart.
     """
 
-    batch = 1
+    deterministic = False
 
     def __init__(
         self,
         model: str,
         url: str,
         *,
+        requests: int = REQUESTS,
         timeout_s: float = TIMEOUT_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -61,6 +72,7 @@ class EndpointChat:
         Args:
             model: name the server knows the model by.
             url: base address, such as `http://localhost:8000/v1`.
+            requests: how many are under way at most, 1 or more.
             timeout_s: for one answer.
             sleep: waits between attempts.
 
@@ -75,27 +87,30 @@ class EndpointChat:
         self._base, host = _checked_url(url)
         self._key = _checked_key(self._base, host)
         self._model = model
+        self.batch = requests
         self._timeout_s = timeout_s
         self._sleep = sleep
         self.identifier = f"{model}@{urlsplit(self._base).netloc}{urlsplit(self._base).path}"
-        self._opener = urllib.request.build_opener(_NoRedirect)
+        encrypted = self._base.startswith("https:") and not _is_this_machine(host)
+        proxies = urllib.request.ProxyHandler(None if encrypted else {})
+        self._opener = urllib.request.build_opener(_NoRedirect, proxies)
 
     def answer(self, talks: Sequence[Talk]) -> list[str]:
-        """Ask about each talk in turn.
+        """Ask about each talk, `batch` at the same time; the first error ends it.
 
         Raises:
             EngineError: the server cannot be reached, refuses, or does not answer in form.
         """
-        return [self._answer(talk) for talk in talks]
+        return ask_all(self._answer, talks, self.batch)
 
-    def _answer(self, talk: Talk) -> str:
+    def _answer(self, talk: Talk, stopped: Event) -> str:
         body = {
             "model": self._model,
             "messages": _messages(talk),
             "temperature": 0,
             "max_tokens": MAX_NEW_TOKENS,
         }
-        data = self._post(json.dumps(body).encode())
+        data = self._post(json.dumps(body).encode(), stopped)
         try:
             content = json.loads(data)["choices"][0]["message"]["content"]
         except (ValueError, LookupError, TypeError, RecursionError) as exc:
@@ -106,7 +121,7 @@ class EndpointChat:
         # Null is how a server says that the model declined.
         return content if isinstance(content, str) else ""
 
-    def _post(self, body: bytes) -> bytes:
+    def _post(self, body: bytes, stopped: Event) -> bytes:
         """Send one request, again where the server is busy; its answer's body."""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self._key:
@@ -124,6 +139,8 @@ class EndpointChat:
                         raise self._refused(exc, attempt) from exc
                     asked_s = _retry_after_s(exc.headers)
                 self._sleep(min(max(wait_s, asked_s), LONGEST_WAIT_S))
+                if stopped.is_set():
+                    raise EngineError(f"{self._base} is not asked any more") from None
                 wait_s *= 2.0
             except (OSError, HTTPException) as exc:
                 reason = getattr(exc, "reason", None) or exc
@@ -204,19 +221,28 @@ def _checked_url(url: str) -> tuple[str, str]:
             "--cues-url may hold no user, password or query, which would end up in sheets: give "
             f"the key in ${KEY_VARIABLE}"
         )
-    return url.rstrip("/"), host
+    # In one piece again, the scheme is in lower case, which the checks for https rely on.
+    return parts.geturl().rstrip("/"), host
 
 
 def _checked_key(base: str, host: str) -> str:
     key = os.environ.get(KEY_VARIABLE, "").strip()
     if not (key.isascii() and key.isprintable()):
         raise UsageError(f"${KEY_VARIABLE} holds characters that no key has: set it again")
-    if key and base.startswith("http:") and host not in _LOOPBACK:
+    if key and base.startswith("http:") and not _is_this_machine(host):
         raise UsageError(
             f"the key in ${KEY_VARIABLE} would travel unencrypted to {host}: use https, or unset "
             "it where the server needs none"
         )
     return key
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether a host's name or address stands for the machine that asks."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _retry_after_s(headers: Message) -> float:

@@ -11,10 +11,9 @@ from semmix.cues.sheet import CONFIDENCE_DECIMALS, TIME_DECIMALS
 from semmix.cues.types import CUE_TYPES, Cue, CueSegment, CueSheet, CueType
 from semmix.errors import MediaError
 from semmix_rt.cues.cache import CueCache, cue_key
+from semmix_rt.cues.described import Described
 from semmix_rt.cues.keyframes import Keyframe, KeyframeOptions, iter_keyframes
 from semmix_rt.cues.picture import index_picture
-
-Described = tuple[Keyframe, Mapping[CueType, Cue]]
 
 
 class Extractor(Protocol):
@@ -25,8 +24,13 @@ class Extractor(Protocol):
         """Name that changes whenever the same picture would give other cues."""
         ...
 
+    @property
+    def deterministic(self) -> bool:
+        """Whether the same picture gives the same cues in every run."""
+        ...
+
     def read(self, keyframes: Iterator[Keyframe]) -> Iterator[Described]:
-        """Each keyframe with its cues, in order; a missing type is unknown.
+        """Each keyframe with its cues, in order.
 
         An extractor may take some keyframes ahead, so as to read them together.
         """
@@ -35,7 +39,8 @@ class Extractor(Protocol):
     def doubts(self) -> str:
         """What the last reading fell short of, in one sentence; empty where nothing is.
 
-        A reading with doubts is not kept: another run may do better.
+        A reading with doubts is kept only if the extractor is deterministic: any other may do
+        better in another run.
         """
         ...
 
@@ -47,11 +52,12 @@ def default_extractor() -> Extractor:
     return EmbeddedExtractor.default()
 
 
+_DOUBTS = "doubts"
 _LONGEST_S = 20.0
 """Equal neighbours join up to this length: a listener downstream waits for a segment's end."""
 
-Watch = Callable[[Keyframe, Mapping[CueType, Cue]], None]
-"""Sees each keyframe with the cues read from it."""
+Watch = Callable[[Described], None]
+"""Sees each keyframe with what was read from it."""
 
 
 class SegmentSource:
@@ -110,11 +116,12 @@ class SegmentSource:
 
         They cover the picture without gaps; neighbours with the same cues are one segment of
         up to 20 s.
-        When the last one was taken, all are written to the cache, unless there are doubts.
+        When the last one was taken, all are written to the cache, unless there are doubts that
+        another run may not have.
 
         Args:
-            watch: is given every keyframe and its cues as they are read; not called for
-                segments that come from the cache.
+            watch: is given every keyframe as it is read; not called for segments that come from
+                the cache.
 
         Raises:
             MediaError: no frame can be decoded.
@@ -126,7 +133,8 @@ class SegmentSource:
         for segment in _merge(self._read(watch)):
             done.append(segment)
             yield segment
-        if self._cache is not None and done and not self.doubts:
+        final = self._extractor.deterministic or not self.doubts
+        if self._cache is not None and done and final:
             self._cache.store_cues(self.key, self.as_sheet(done))
 
     def sheet(self) -> CueSheet:
@@ -139,8 +147,10 @@ class SegmentSource:
 
     @property
     def doubts(self) -> str:
-        """What the reading fell short of, see `Extractor.doubts`; what is cached has none."""
-        return "" if self.from_cache else self._extractor.doubts()
+        """What the reading fell short of, see `Extractor.doubts`; the cache keeps it as well."""
+        return (
+            self._extractor.doubts() if self._sheet is None else self._sheet.meta.get(_DOUBTS, "")
+        )
 
     def _load(self) -> CueSheet | None:
         if self._cache is None:
@@ -158,18 +168,19 @@ class SegmentSource:
         keyframes = iter_keyframes(
             self._path, self._options, index=self._index, threads=self._threads
         )
-        for keyframe, cues in self._extractor.read(keyframes):
+        for described in self._extractor.read(keyframes):
             if watch is not None:
-                watch(keyframe, cues)
+                watch(described)
+            keyframe = described.keyframe
             # Sheets have no time before zero, where some files' first frames lie.
             start_s = max(0.0, round(keyframe.time_s, TIME_DECIMALS))
             end_s = round(keyframe.end_s, TIME_DECIMALS)
             if end_s > start_s:
-                yield CueSegment(start_s, end_s, start_s, _rounded(cues))
+                yield CueSegment(start_s, end_s, start_s, _rounded(described.cues))
 
     def as_sheet(self, segments: list[CueSegment]) -> CueSheet:
         """Segments of this film with what read them, and with its doubts."""
-        meta = {"doubts": self.doubts} if self.doubts else {}
+        meta = {_DOUBTS: self.doubts} if self.doubts else {}
         return CueSheet(tuple(segments), self.extractor, self.picture_hash, meta)
 
 

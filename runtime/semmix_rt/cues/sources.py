@@ -32,6 +32,7 @@ class CueSource:
         device: where an `lvlm` runs, None for `auto`.
         dtype: in which numbers it runs, None for `auto`.
         batch: how many pictures it sees at once, None for 1.
+        requests: how many pictures the server at `url` is sent at once, None for 4.
     """
 
     name: str = EMBEDDED
@@ -40,6 +41,7 @@ class CueSource:
     device: str | None = None
     dtype: str | None = None
     batch: int | None = None
+    requests: int | None = None
 
 
 def open_extractor(source: CueSource, *, cache: bool = True) -> extract.Extractor:
@@ -56,7 +58,7 @@ def open_extractor(source: CueSource, *, cache: bool = True) -> extract.Extracto
     """
     kind, _, model = source.name.partition(":")
     if source.name == EMBEDDED:
-        _refuse(source, "prompts", "url", "device", "dtype", "batch")
+        _refuse(source, "prompts", "url", "device", "dtype", "batch", "requests")
         return extract.default_extractor()
     if kind not in ("lvlm", "openai") or not model:
         raise UsageError(
@@ -66,15 +68,15 @@ def open_extractor(source: CueSource, *, cache: bool = True) -> extract.Extracto
     regime = _regime(source.prompts)
     chat: VisionChat
     if kind == "lvlm":
-        _refuse(source, "url")
+        _refuse(source, "url", "requests")
         chat = _local_chat(source, model)
     else:
         _refuse(source, "device", "dtype", "batch")
         if source.url is None:
             raise UsageError(f"{source.name} needs the server's address: add --cues-url URL")
-        from semmix_rt.cues.endpoint import EndpointChat
+        from semmix_rt.cues.endpoint import REQUESTS, EndpointChat
 
-        chat = EndpointChat(model, source.url)
+        chat = EndpointChat(model, source.url, requests=source.requests or REQUESTS)
     return AskingExtractor(kind, chat, regime, CueCache() if cache else None)
 
 

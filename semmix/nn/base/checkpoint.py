@@ -1,15 +1,13 @@
 """Weights that others have trained: from a published checkpoint to a network (VisAH, section 4).
 
 A checkpoint comes from anyone, so nothing in it is run: pickles are read by PyTorch's restricted
-reader, sizes are held against limits, and names and shapes against the network's own before
-anything of such sizes is made.
+reader, sizes are held against limits and against what the file holds, and names and shapes against
+the network's own, before anything of such sizes is made.
 """
 
 from __future__ import annotations
 
-import pickle
 import re
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from semmix.errors import ModelFormatError, first_line
+from semmix.errors import ModelFormatError, WeightsMismatchError, first_line
 from semmix.nn.base.config import CONTEXT_DIMS, BaseConfig, Context, ContextAttention
 from semmix.nn.base.network import BaseSemMix
+from semmix.nn.restricted import is_dense, load_restricted
 
 MAX_BYTES = 4 << 30
 """A text model with both of Adam's moments weighs 0.8 GB in float32."""
@@ -47,10 +46,12 @@ def load_published(path: Path, *, context_attention: ContextAttention = "release
             `released` only.
 
     Raises:
-        ModelFormatError: not a checkpoint, not of this network, or with weights that are no
-            numbers.
+        WeightsMismatchError: names or shapes are not this network's; it holds every difference.
+        ModelFormatError: not a checkpoint, not of this network, larger than it may be, or with
+            weights that are no numbers.
     """
     state = _own_keys(_read(path), path)
+    _check_sizes(state, path)
     config = _config_of(state, context_attention, path)
     try:
         with torch.device("meta"):
@@ -58,10 +59,10 @@ def load_published(path: Path, *, context_attention: ContextAttention = "release
     except (ValueError, RuntimeError, ArithmeticError) as exc:
         raise _foreign(path, f"its sizes make no network: {first_line(exc)}") from exc
     _check_shapes(network, state, path)
-    weights = {name: _weight(name, tensor, path) for name, tensor in state.items()}
     try:
+        weights = {name: _weight(name, tensor, path) for name, tensor in state.items()}
         network.load_state_dict(weights, assign=True)
-    except RuntimeError as exc:
+    except (RuntimeError, MemoryError) as exc:
         raise _foreign(path, " ".join(str(exc).split())[:300]) from exc
     return network.requires_grad_(False).eval()
 
@@ -69,31 +70,17 @@ def load_published(path: Path, *, context_attention: ContextAttention = "release
 def _read(path: Path) -> Mapping[Any, Any]:
     """The top-level table of a checkpoint."""
     try:
-        size = path.stat().st_size
-        if not path.is_file() or size > MAX_BYTES:
-            raise _foreign(path, f"it is no file of at most {MAX_BYTES >> 30} GiB")
         if path.suffix == ".safetensors":
+            if path.stat().st_size > MAX_BYTES:
+                raise _foreign(path, f"it is larger than {MAX_BYTES >> 30} GiB")
             with safe_open(str(path), framework="pt") as file:
                 return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        zipped = zipfile.is_zipfile(path)
-        if zipped:
-            with zipfile.ZipFile(path) as archive:
-                inflated = sum(info.file_size for info in archive.infolist())
-            if inflated > MAX_BYTES:
-                raise _foreign(path, f"it unpacks to {inflated} bytes")
-        # Files of PyTorch before 1.6 are no archives and cannot be mapped.
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        content = load_restricted(path, MAX_BYTES, lambda reason: _foreign(path, reason))
     except OSError as exc:
         raise ModelFormatError(
             f"{path} cannot be read ({exc.strerror or exc}): check the path and its permissions"
         ) from exc
-    except pickle.UnpicklingError as exc:
-        # PyTorch's own words advise to read it without the restriction.
-        raise _foreign(path, "it is damaged, or holds more than weights and numbers") from exc
-    except (
-        *(SafetensorError, zipfile.BadZipFile, EOFError, KeyError),
-        *(ValueError, TypeError, AttributeError, IndexError, RuntimeError, ArithmeticError),
-    ) as exc:
+    except (SafetensorError, ValueError, RuntimeError) as exc:
         raise _foreign(path, first_line(exc)) from exc
     if not isinstance(content, Mapping):
         raise _foreign(path, f"it holds a {type(content).__name__}, not a table of weights")
@@ -106,7 +93,7 @@ def _own_keys(content: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
     if not isinstance(state, Mapping):
         raise _foreign(path, "its state_dict is no table")
     kept = {key: value for key, value in state.items() if "loss" not in str(key)}
-    odd = [key for key, value in kept.items() if not (isinstance(key, str) and _dense(value))]
+    odd = [key for key, value in kept.items() if not (isinstance(key, str) and is_dense(value))]
     if odd or not kept:
         raise _foreign(path, f"no dense float tensors: {_listed(odd)}" if odd else "it is empty")
     own = {key.removeprefix(_LIGHTNING_PREFIX): value for key, value in kept.items()}
@@ -115,13 +102,21 @@ def _own_keys(content: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
     return own
 
 
-def _dense(value: object) -> bool:
-    return (
-        isinstance(value, Tensor)
-        and value.layout is torch.strided
-        and value.is_floating_point()
-        and not value.is_meta
-    )
+def _check_sizes(state: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors that are larger than what is stored of them, or too large in float32.
+
+    A few bytes with a stride of zero can have any shape, and would grow to it when copied.
+    """
+    larger = [
+        f"{name} {list(tensor.shape)}"
+        for name, tensor in state.items()
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
+    ]
+    if larger:
+        raise _foreign(path, f"it holds only a part of {_listed(larger)}")
+    total = sum(tensor.numel() for tensor in state.values()) * torch.float32.itemsize
+    if total > MAX_BYTES:
+        raise _foreign(path, f"its weights come to {total} bytes")
 
 
 def _config_of(
@@ -167,19 +162,28 @@ def _distinct(pattern: re.Pattern[str], state: Mapping[str, Tensor]) -> int:
 
 
 def _check_shapes(network: BaseSemMix, state: Mapping[str, Tensor], path: Path) -> None:
-    """Hold all names and shapes against the network's, and name every one that differs."""
-    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in state.items() if key not in _POSITIONS}
-    missing = sorted(expected.keys() - found.keys())
-    foreign = sorted(found.keys() - expected.keys())
-    other = [
-        f"{key} {list(found[key])} instead of {list(expected[key])}"
+    """Hold all names and shapes against the network's, and tell every one that differs."""
+    expected = {key: list(value.shape) for key, value in network.state_dict().items()}
+    found = {key: list(value.shape) for key, value in state.items() if key not in _POSITIONS}
+    missing = {key: expected[key] for key in sorted(expected.keys() - found.keys())}
+    foreign = {key: found[key] for key in sorted(found.keys() - expected.keys())}
+    reshaped = {
+        key: {"found": found[key], "expected": expected[key]}
         for key in sorted(expected.keys() & found.keys())
         if found[key] != expected[key]
+    }
+    other = [
+        f"{key} {pair['found']} instead of {pair['expected']}" for key, pair in reshaped.items()
     ]
-    parts = (("it lacks", missing), ("it adds", foreign), ("it has", other))
-    if problems := [f"{label} {_listed(names)}" for label, names in parts if names]:
-        raise _foreign(path, "; ".join(problems))
+    parts = (("it lacks", [*missing]), ("it adds", [*foreign]), ("it has", other))
+    problems = [f"{label} {_listed(names)}" for label, names in parts if names]
+    if any(len(names) > LISTED_KEYS for _, names in parts):
+        problems.append("`semmix-rt import --json` lists all")
+    if problems:
+        raise WeightsMismatchError(
+            _refusal(path, "; ".join(problems)),
+            {"missing": missing, "foreign": foreign, "reshaped": reshaped},
+        )
 
 
 def _weight(name: str, tensor: Tensor, path: Path) -> Tensor:
@@ -196,7 +200,11 @@ def _listed(names: Iterable[object]) -> str:
 
 
 def _foreign(path: Path, reason: str) -> ModelFormatError:
-    return ModelFormatError(
+    return ModelFormatError(_refusal(path, reason))
+
+
+def _refusal(path: Path, reason: str) -> str:
+    return (
         f"{path} cannot be read as a checkpoint of the base network ({reason}): give a VisAH or "
         "SemMix checkpoint as it was published"
     )

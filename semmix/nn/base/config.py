@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from semmix.specs import MAX_LAYERS
+
 SAMPLE_RATE_HZ = 44_100
 """Rate of the mono sound the network hears."""
 
@@ -88,8 +90,9 @@ class BaseConfig:
     def __post_init__(self) -> None:
         _check_choice("context", self.context, get_args(Context))
         _check_choice("context_attention", self.context_attention, get_args(ContextAttention))
-        if self.context_layers < 0:
-            raise ValueError(f"context_layers is {self.context_layers}: a depth is 0 or more")
+        for label, layers in (("context_layers", self.context_layers), ("depth", self.depth)):
+            if not 0 <= layers <= MAX_LAYERS:
+                raise ValueError(f"{label} is {layers}: a depth is 0 to {MAX_LAYERS}")
         if self.channels % 4:
             raise ValueError(f"channels is {self.channels}, not a multiple of 4")
         if self.width % self.heads:

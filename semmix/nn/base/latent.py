@@ -20,6 +20,9 @@ from semmix.nn.base.context import ContextEncoder, sinusoids
 NORM_GROUPS = 32
 NORM_EPS = 1e-6
 FEED_FORWARD_FACTOR = 4
+MAX_POSITIONS = 5000
+"""Rows of a published table of positions."""
+
 POSITION_ATOL = 2e-3
 """Sines of up to 5000 radians in float32, on other machines."""
 
@@ -179,7 +182,14 @@ def _take_out_positions(
 
 
 def _are_sinusoids(table: object, width: int) -> bool:
-    if not isinstance(table, Tensor) or table.dim() != 3 or table.shape[2] != width:
+    """Whether this is `[1, up to 5000, width]` and holds what its shape says it does.
+
+    The shape is a stranger's word, and a table is made of it: a longer one is refused unread.
+    """
+    if not isinstance(table, Tensor) or table.dim() != 3:
         return False
-    known = sinusoids(table.shape[1], width, device=table.device).expand_as(table)
-    return torch.allclose(table.float(), known, rtol=0.0, atol=POSITION_ATOL)
+    batch, rows, columns = table.shape
+    if batch != 1 or not 0 < rows <= MAX_POSITIONS or columns != width:
+        return False
+    known = sinusoids(rows, width, device=table.device)
+    return torch.allclose(table[0].float(), known, rtol=0.0, atol=POSITION_ATOL)

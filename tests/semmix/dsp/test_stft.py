@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tolerances
+import torch
 from numpy.typing import NDArray
 from scipy.signal import ShortTimeFFT, check_NOLA, get_window
 from support_signal import noise
@@ -12,8 +13,6 @@ from support_signal import noise
 from semmix.dsp.stft import istft, stft
 from semmix.dsp.streaming import hann
 from semmix.specs import StftSpec
-
-torch = pytest.importorskip("torch")
 
 # Half overlap, more of it, a hop that does not divide the window, a window of odd length.
 SPECS = [

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tolerances
+import torch
 from scipy.signal import hilbert
 from scipy.stats import wasserstein_distance
 
 from semmix.errors import UsageError
 from semmix.metrics import at_44100, env, hilbert_envelope, mag, wasserstein
-
-torch = pytest.importorskip("torch")
 
 
 def _noise(count: int, seed: int) -> np.ndarray:

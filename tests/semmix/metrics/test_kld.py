@@ -201,7 +201,6 @@ def test_a_tflite_tagger_hears_the_same(tmp_path, monkeypatch) -> None:
 
 @pytest.mark.parametrize("samples", [90, WINDOW, 3 * WINDOW + 90])
 def test_a_tflite_file_hears_the_same_through_litert(tmp_path, samples) -> None:
-    pytest.importorskip("ai_edge_litert", reason="runs a TFLite file: pip install ai-edge-litert")
     tagger = open_tagger(linear_tflite(tmp_path / "t.tflite"), RATE_HZ)
     assert tagger.window_samples == WINDOW
     np.testing.assert_allclose(

@@ -104,6 +104,7 @@ def config_with(**changes: Any) -> dict[str, Any]:
         {"provenance": config_with(kept_frames=32)},
         {"provenance": config_with(max_gain_db=60.0)},
         {"provenance": config_with(channels="many")},
+        {"provenance": config_with(context_layers=10**9)},
     ],
     ids=lambda changes: ascii(changes)[:40],
 )

@@ -11,14 +11,8 @@ import tolerances
 from semmix.cues.types import CUE_TYPES, CueSegment
 from semmix.errors import MediaError, UsageError
 from semmix.training.clips import GeneratedClips
-from semmix.training.evaluate import (
-    ALONE,
-    CONDITIONS,
-    MINIMAL,
-    ClipResult,
-    EvaluationResult,
-    evaluate,
-)
+from semmix.training.evaluate import CONDITIONS, ClipResult, EvaluationResult, evaluate
+from semmix.training.guides import ALONE, MINIMAL
 from semmix.training.measures import DISTANCES, LEVELS, MEASURE_NOTES, READINGS
 from semmix.training.minimal import ANSWERS
 from semmix.training.policy import SITUATION_BY_NAME, STEMS

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import av
@@ -20,6 +22,8 @@ from support_tagger import WINDOW, expected_distribution, linear_tagger
 from semmix.cues.types import CueSheet
 from semmix.metrics import mag
 
+ORDER = ("speech", "music", "effects")
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
@@ -32,7 +36,7 @@ def stems(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("stems")
     rng = np.random.default_rng(5)
     time_s = np.arange(4 * 48_000) / 48_000
-    for octave, stem in enumerate(("speech", "music", "effects")):
+    for octave, stem in enumerate(ORDER):
         (folder / stem).mkdir()
         for number in range(2):
             tone = np.sin(2 * np.pi * 220.0 * 2.0**octave * time_s)
@@ -82,8 +86,8 @@ def test_the_spoiled_mix_is_measured_against_the_right_one(model, stems, tmp_pat
 def test_clips_are_heard_as_remix_hears_a_film(model, stems, tmp_path, gain_db):
     """A quiet film is heard louder than it is, and so is a quiet clip."""
     from semmix.training.clips import GeneratedClips
-    from semmix.training.evaluate import segments
-    from semmix.training.evaluate_cli import open_remixer
+    from semmix.training.guides import segments
+    from semmix.training.remixing import open_remixer
 
     clip = GeneratedClips(stems, 48_000, 5, 2.0).clip(0)
     mix = clip.mix * np.float32(10.0 ** (gain_db / 20.0))
@@ -135,7 +139,6 @@ def test_the_csv_has_a_row_for_each_clip_and_the_numbers_of_the_json(model, stem
 
 
 def test_the_plot_is_a_readable_picture(model, stems, tmp_path):
-    pytest.importorskip("matplotlib")
     path = tmp_path / "picture.png"
     assert run(model, stems, "--plot", path, "-q") == 0
     (picture,) = (f.to_ndarray(format="rgb24") for f in av.open(str(path)).decode(video=0))
@@ -160,14 +163,37 @@ def test_without_matplotlib_the_plot_is_refused_before_the_work(
 
 def test_an_ablation_shows_each_cue_type_alone(model, stems, tmp_path, capsys):
     path = tmp_path / "numbers.json"
-    assert run(model, stems, "--clips", 1, "--ablate", "--json", path) == 0
+    assert run(model, stems, "--ablate", "--json", path) == 0
     shown = capsys.readouterr().out
     data = json.loads(path.read_text())
-    for name in ("appearance", "emotion", "camera_focus", "tone", "scene", "sound"):
-        change = data["change_percent"][f"only_{name} against input"]["mag"]
-        assert f"only_{name} against none" in data["change_percent"]
-        (row,) = (line for line in shown.splitlines() if f"only {name.replace('_', ' ')}" in line)
-        assert f"{change:+.1f}" in row
+    names = ("appearance", "emotion", "camera_focus", "tone", "scene", "sound")
+    titles = {f"only_{name}": f"only {name.replace('_', ' ')}" for name in names}
+    for condition, title in {**titles, "minimal": "a word or two"}.items():
+        first, second = (x for x in shown.splitlines() if x.strip().startswith(title))
+        change = data["change_percent"][f"{condition} against input"]["mag"]
+        assert f"{condition} against none" in data["change_percent"]
+        assert f"{change:+.1f}" in first
+        change = data["change_percent"][f"{condition} against right"]["mag"]
+        low, high = data["interval_95_percent"][f"{condition} against right"]["mag"]
+        assert low <= change <= high
+        assert f"{change:+.1f} ({low:+.1f} to {high:+.1f})" in second
+
+
+def test_the_json_says_what_ran_on_what(model, stems, tmp_path):
+    path = tmp_path / "numbers.json"
+    assert run(model, stems, "--clips", 1, "--json", path, "-q", "--threads", 2) == 0
+    data = json.loads(path.read_text())
+    assert (data["engine"], data["provider"]) == ("ort", "CPUExecutionProvider")
+    assert (data["threads"], data["told"], data["skipped"]) == (2, "cues", [])
+    assert data["encoder"]
+    packages = data["tool"]["packages"]
+    assert packages["numpy"] == np.__version__
+    assert "onnxruntime" in packages
+    assert data["tool"]["version"] == version("semmix-rt")
+    # The files' names and sizes, and what their names say of them.
+    files = sorted(stems.rglob("*.wav"), key=lambda f: (ORDER.index(f.parent.name), f.name))
+    lines = [f"('{f.parent.name}/{f.name}', {f.stat().st_size}, '{f.stem}')\n" for f in files]
+    assert data["source_sha256"] == hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def test_a_tagger_adds_kld_to_every_condition(model, stems, tmp_path, capsys):

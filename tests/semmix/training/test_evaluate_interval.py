@@ -27,6 +27,16 @@ def test_clips_that_all_change_alike_leave_no_doubt():
     assert found.interval_percent("right", "mag") == pytest.approx((-40.0, -40.0))
 
 
+def test_conditions_are_compared_clip_by_clip():
+    """Clips differ by far more than the two conditions, which differ alike on each."""
+    before = np.random.default_rng(4).uniform(1.0, 9.0, 30)
+    found = result(before, 0.5 * before)
+    for clip, value in zip(found.clips, before, strict=True):
+        clip.measures["none"]["mag"] = 0.55 * value
+    low, high = found.interval_percent("none", "mag", "right")
+    assert (low, high) == pytest.approx((10.0, 10.0))
+
+
 def test_its_width_is_the_standard_error_of_a_ratio_of_means():
     rng = np.random.default_rng(2)
     before = rng.uniform(2.0, 4.0, 400)

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import tolerances
 from semmix_rt.cli.root import main
-from semmix_rt.cues.explain import png_bytes
+from support_muddymix import GAINS, RATE_HZ, make_clip
 from support_remix import make_bundle
 
 from semmix.cues.sheet import save_sheet
@@ -20,37 +20,7 @@ from semmix.errors import MediaError
 from semmix.metrics import PUBLISHED_SCALE, mag
 from semmix.training.evaluate import evaluate
 from semmix.training.measures import Yardstick
-from semmix.training.muddymix import DURATION_S, MuddyMix, describe_still, shots_of_frames
-
-RATE_HZ = 16_000
-GAINS = np.array([0.25, 2.0, 0.5])
-
-
-def picture(path: Path, seed: int) -> None:
-    image = np.random.default_rng(seed).integers(0, 255, (4, 6, 3), dtype=np.uint8)
-    path.write_bytes(png_bytes(np.ascontiguousarray(image.repeat(16, 0).repeat(16, 1))))
-
-
-def make_clip(root: Path, film: str, number: int, rate_hz: int = RATE_HZ) -> Path:
-    """Ten seconds of three stems, their sum and their spoiled sum, three pictures."""
-    folder = root / film / "sub_video" / f"{film}_{number:03d}"
-    for name in ("audio_raw", "remix_global", "separated", "frames"):
-        (folder / name).mkdir(parents=True)
-    rng = np.random.default_rng([number, *film.encode()])
-    time_s = np.arange(round(DURATION_S * rate_hz)) / rate_hz
-    tones = np.sin(2 * np.pi * np.array([[300.0], [700.0], [1100.0]]) * time_s)
-    stems = 0.1 * tones + 0.01 * rng.standard_normal(tones.shape)
-    names = ("speech.wav", "music.wav", "effects+residual.wav")
-    for name, stem in zip(names, stems, strict=True):
-        soundfile.write(folder / "separated" / name, stem, rate_hz, subtype="FLOAT")
-    for path, mix in (
-        (folder / "audio_raw" / f"{film}.wav", stems.sum(axis=0)),
-        (folder / "remix_global" / "target_mix.wav", GAINS @ stems),
-    ):
-        soundfile.write(path, mix, rate_hz, subtype="FLOAT")
-    for second in range(1, 4):
-        picture(folder / "frames" / f"{second:03d}.png", 100 * number + second)
-    return folder
+from semmix.training.muddymix import MuddyMix, describe_still, shots_of_frames
 
 
 def by_name(path: Path) -> dict[CueType, str | None]:
@@ -170,6 +140,7 @@ def test_dib_hears_the_pictures_of_the_clip(root: Path) -> None:
 
 def test_other_rates_channels_and_lengths_are_brought_to_ten_seconds(tmp_path: Path) -> None:
     folder = make_clip(tmp_path / "m", "alpha", 1, rate_hz=8_000)
+    shutil.rmtree(folder / "separated")
     path = folder / "audio_raw" / "alpha.wav"
     rate_hz = 8_000
     mono = 0.3 * np.sin(2 * np.pi * 440.0 * np.arange(10 * rate_hz) / rate_hz)
@@ -198,7 +169,7 @@ def test_a_clip_that_lacks_a_file_is_refused_by_name(tmp_path: Path, lost: str, 
     folder = make_clip(tmp_path, "alpha", 2)
     path = folder / lost
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with pytest.raises(MediaError, match=rf"alpha_002 lacks {clue} \(1 of 2 clips"):
+    with pytest.raises(MediaError, match=rf"1 of 2 clips .* alpha_002 lacks {clue};"):
         MuddyMix(tmp_path, RATE_HZ, by_name)
 
 
@@ -209,6 +180,141 @@ def test_what_is_no_such_folder_or_no_sound_is_refused(tmp_path: Path) -> None:
     (folder / "audio_raw" / "alpha.wav").write_bytes(b"RIFF but not really")
     with pytest.raises(MediaError, match="cannot be decoded"):
         MuddyMix(tmp_path, RATE_HZ, by_name).clip(0)
+
+
+def test_every_incomplete_clip_is_counted_and_can_be_skipped(tmp_path: Path) -> None:
+    for number in range(8):
+        folder = make_clip(tmp_path, "alpha", number)
+        if number < 7:
+            (folder / "remix_global" / "target_mix.wav").unlink()
+    with pytest.raises(MediaError, match="--skip-incomplete") as caught:
+        MuddyMix(tmp_path, RATE_HZ, by_name)
+    message = str(caught.value)
+    assert "7 of 8 clips are not whole" in message
+    assert message.count("lacks remix_global/target_mix.wav") == 5
+    assert "and 2 more" in message
+    source = MuddyMix(tmp_path, RATE_HZ, by_name, skip_incomplete=True)
+    assert source.skipped == tuple(f"alpha_{number:03d}" for number in range(7))
+    assert source.count == 1
+    assert source.clip(0).name == "alpha_007"
+    (folder / "audio_raw" / "alpha.wav").unlink()
+    with pytest.raises(MediaError, match="8 of 8 clips are not whole"):
+        MuddyMix(tmp_path, RATE_HZ, by_name, skip_incomplete=True)
+
+
+def test_the_right_mix_is_the_file_with_the_name_of_the_clip(tmp_path: Path) -> None:
+    folder = make_clip(tmp_path, "alpha", 1)
+    raw = folder / "audio_raw"
+    target = MuddyMix(tmp_path, RATE_HZ, by_name).clip(0).target
+    shutil.copy(raw / "alpha.wav", raw / "zeta.wav")
+    soundfile.write(raw / "alpha.wav", np.zeros(RATE_HZ), RATE_HZ)
+    with pytest.raises(MediaError, match=r"alpha_001\.wav, which tells its 2 sounds apart"):
+        MuddyMix(tmp_path, RATE_HZ, by_name)
+    (raw / "zeta.wav").rename(raw / "alpha_001.wav")
+    np.testing.assert_array_equal(MuddyMix(tmp_path, RATE_HZ, by_name).clip(0).target, target)
+
+
+def test_mixes_that_were_exchanged_are_refused(tmp_path: Path) -> None:
+    folder = make_clip(tmp_path, "alpha", 1)
+    raw, muddy = folder / "audio_raw" / "alpha.wav", folder / "remix_global" / "target_mix.wav"
+    content = raw.read_bytes(), muddy.read_bytes()
+    raw.write_bytes(content[1])
+    muddy.write_bytes(content[0])
+    source = MuddyMix(tmp_path, RATE_HZ, by_name)
+    with pytest.raises(MediaError, match="were exchanged"):
+        source.clip(0)
+    muddy.write_bytes(content[1])
+    with pytest.raises(MediaError, match="add up to neither mix"):
+        source.clip(0)
+
+
+def test_a_mix_in_16_bits_is_still_the_sum_of_its_stems(tmp_path: Path) -> None:
+    folder = make_clip(tmp_path, "alpha", 1)
+    for path in (folder / "audio_raw" / "alpha.wav", *(folder / "separated").iterdir()):
+        sound, _ = soundfile.read(path)
+        soundfile.write(path, sound, RATE_HZ, subtype="PCM_16")
+    assert MuddyMix(tmp_path, RATE_HZ, by_name).clip(0).target_stems is not None
+
+
+def test_a_residual_beside_the_effects_belongs_to_them(tmp_path: Path) -> None:
+    folder = make_clip(tmp_path, "alpha", 1)
+    separated = folder / "separated"
+    expected = MuddyMix(tmp_path, RATE_HZ, by_name).clip(0).target_stems
+    effects, _ = soundfile.read(separated / "effects+residual.wav", dtype="float32")
+    (separated / "effects+residual.wav").unlink()
+    for name, share in (("effects.wav", 0.25), ("residual.wav", 0.75)):
+        soundfile.write(separated / name, share * effects, RATE_HZ, subtype="FLOAT")
+    source = MuddyMix(tmp_path, RATE_HZ, by_name)
+    assert expected is not None
+    found = source.clip(0).target_stems
+    np.testing.assert_allclose(found, expected, rtol=0.0, atol=tolerances.MIX_FLOAT32)
+    (separated / "residual.wav").unlink()
+    with pytest.raises(MediaError, match=r"separated/residual\.wav"):
+        source.clip(0)
+
+
+def test_no_more_of_a_sound_is_decoded_than_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_clip(tmp_path, "alpha", 1)
+    shutil.rmtree(folder / "separated")
+    path = folder / "audio_raw" / "alpha.wav"
+    sound, _ = soundfile.read(path)
+    # Lossless, and an hour long: half a megabyte that unpacks to 230 MB.
+    long = np.concatenate((0.5 * sound, np.zeros(3_600 * RATE_HZ)))
+    soundfile.write(path, long, RATE_HZ, format="FLAC", subtype="PCM_16")
+    read: list[int] = []
+    plain = soundfile.SoundFile.read
+
+    def counted(self, frames=-1, *args, **kwargs):
+        found = plain(self, frames, *args, **kwargs)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", counted)
+    clip = MuddyMix(tmp_path, RATE_HZ, by_name).clip(0)
+    assert max(read) <= 10.5 * RATE_HZ
+    np.testing.assert_allclose(clip.target, 0.5 * sound, rtol=0.0, atol=2.0**-15)
+
+
+@pytest.mark.parametrize(("rate_hz", "channels"), [(200_000, 1), (2_000, 1), (16_000, 9)])
+def test_sounds_of_odd_rates_and_too_many_channels_are_refused(
+    tmp_path: Path, rate_hz: int, channels: int
+) -> None:
+    folder = make_clip(tmp_path, "alpha", 1)
+    path = folder / "audio_raw" / "alpha.wav"
+    soundfile.write(path, np.zeros((100, channels)), rate_hz)
+    with pytest.raises(MediaError, match=f"{channels} channels at {rate_hz} Hz.* convert it"):
+        MuddyMix(tmp_path, RATE_HZ, by_name).clip(0)
+
+
+def test_a_folder_of_one_film_has_no_swapped_cues(tmp_path: Path) -> None:
+    for number in (1, 2):
+        make_clip(tmp_path, "alpha", number)
+    calls: list[int] = []
+
+    def remix(mix: np.ndarray, guide: object) -> np.ndarray:
+        calls.append(1)
+        return mix
+
+    result = evaluate(MuddyMix(tmp_path, RATE_HZ, by_name), remix, seed=1, clips=2)
+    assert len(calls) == 2 * 3
+    assert [clip.donor for clip in result.clips] == [None, None]
+    assert result.conditions == ("input", "right", "none", "swapped")
+    assert np.isnan(result.mean("swapped", "mag"))
+    assert result.mean("right", "mag") == result.mean("input", "mag")
+
+
+def test_the_fingerprint_tells_other_clips(tmp_path: Path) -> None:
+    folder = make_clip(tmp_path, "alpha", 1)
+    first = MuddyMix(tmp_path, RATE_HZ, by_name).fingerprint
+    (folder / "notes.txt").write_text("nothing that is read")
+    assert MuddyMix(tmp_path, RATE_HZ, by_name).fingerprint == first
+    sound = folder / "audio_raw" / "alpha.wav"
+    soundfile.write(sound, np.zeros(100), RATE_HZ)
+    changed = MuddyMix(tmp_path, RATE_HZ, by_name).fingerprint
+    make_clip(tmp_path, "alpha", 2)
+    assert len({first, changed, MuddyMix(tmp_path, RATE_HZ, by_name).fingerprint}) == 3
 
 
 def test_the_command_evaluates_a_folder(tmp_path: Path, root: Path, capsys) -> None:

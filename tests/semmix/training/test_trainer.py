@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -275,7 +276,7 @@ def test_a_new_run_may_start_from_a_bundle(stems: Path, tmp_path: Path) -> None:
     """Its weights and its scaling of the bins; the first step is a first step."""
     encoder = TextEncoder.default().identifier
     network = lively_network("tiny", meter_memory_s=0.0, text_encoder=encoder)
-    torch_bundle(tmp_path / "bundle", network)
+    bundle = torch_bundle(tmp_path / "bundle", network)
     trainer = Trainer(stems, SETTINGS, "tiny", start=tmp_path / "bundle")
     assert trainer.step == 0
     before = trainer.checkpoint()
@@ -287,9 +288,13 @@ def test_a_new_run_may_start_from_a_bundle(stems: Path, tmp_path: Path) -> None:
     }
     path = tmp_path / "run.safetensors"
     trainer.run(path, ignore)
-    after = load_checkpoint(path).model
+    saved = load_checkpoint(path)
+    after = saved.model
     assert torch.equal(after["split.mean"], network.split.mean)
     assert not torch.equal(after["to_latent.weight"], network.to_latent.weight)
+    weights = hashlib.sha256(bundle.read("network.safetensors")).hexdigest()
+    assert saved.origin == {"started_from": {"name": "tiny", "weights_sha256": weights}}
+    assert Trainer(stems, SETTINGS, resume=path).checkpoint().origin == saved.origin
 
 
 @pytest.mark.parametrize(("rank", "same"), [(32, True), (24, False)])

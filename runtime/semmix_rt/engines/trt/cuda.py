@@ -179,6 +179,16 @@ class Cuda:
         return str(getattr(error, "name", error))
 
 
+def free_bytes() -> int | None:
+    """Memory that is free on the first GPU; None without one, its driver or cuda-python."""
+    try:
+        from cuda.bindings import runtime
+    except ImportError:
+        return None
+    error, *sizes = runtime.cudaMemGetInfo()
+    return int(sizes[0]) if error == runtime.cudaError_t.cudaSuccess else None
+
+
 def _free(frees: list[tuple[Callable[..., object], object]]) -> None:
     """Give back what was taken, the last first."""
     while frees:

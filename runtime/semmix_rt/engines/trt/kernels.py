@@ -8,24 +8,21 @@ compiled again.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from semmix.atomic import write_atomically
+from semmix_rt.engines.trt.sealed import read_sealed, write_sealed
+from semmix_rt.engines.trt.trust import distrust
 
 _LOG = logging.getLogger(__name__)
-_DIGEST_BYTES = 32
-_MAX_BYTES = 1 << 30
 
 
 class KernelCache:
     """The compiled kernels of one plan on one GPU.
 
-    The file is a SHA-256 and the library's own bytes, which are code: none is taken that is not as
-    it was written.
+    They are code: none is taken that is not as it was written, or that others may have written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,7 +52,7 @@ class KernelCache:
         if content == self._kept:
             return
         try:
-            write_atomically(self._path, hashlib.sha256(content).digest() + content)
+            write_sealed(self._path, content)
         except OSError as exc:
             _LOG.warning(
                 "compiled kernels cannot be kept in %s (%s): the next start takes as long",
@@ -66,19 +63,10 @@ class KernelCache:
 
     def _read(self) -> bytes:
         """The library's bytes, none where there are none or not those that were written."""
-        try:
-            if self._path.stat().st_size > _MAX_BYTES:
-                self._drop("it is larger than any could be")
-                return b""
-            stored = self._path.read_bytes()
-        except FileNotFoundError:
-            return b""
-        except OSError as exc:
-            self._drop(exc.strerror or str(exc))
-            return b""
-        digest, content = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
-        if hashlib.sha256(content).digest() != digest:
-            self._drop("its hash differs")
+        content, why = read_sealed(self._path)
+        why = why or distrust(self._path.parent, self._path)
+        if why:
+            self._drop(why)
             return b""
         return content
 

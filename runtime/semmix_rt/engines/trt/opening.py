@@ -43,6 +43,7 @@ class Opener:
         self._device: CudaRuntime = Cuda()
         self._plans = PlanFolder()
         self._loaded: dict[str, str] = {}
+        self._graph_sha256: dict[tuple[Graph, str], str] = {}
         self._gpu = gpu = self._device.gpu()
         self._target = target_name(library, gpu)
         self.provider = f"{library.title} {self._trt.__version__} on {gpu.name}"
@@ -91,7 +92,8 @@ class Opener:
             for name in dict.fromkeys((precision, "fp32"))
             for batch in batches
         ):
-            if found := parity.doubt(self._plans, key, **facts):
+            ran = self._loaded.get(key.name, "")
+            if found := parity.doubt(self._plans, key, plan_sha256=ran, **facts):
                 return found
         return ""
 
@@ -116,33 +118,47 @@ class Opener:
     def _guarded(self, precision: str, batch: Batch) -> GuardedRunner:
         if precision == "fp32":
             return GuardedRunner(self._open("highlighter", "fp32", batch), None)
-        # What a film would miss in its middle is known before it starts.
-        self._plans.load(self._key("highlighter", "fp32", batch))
+        # Held from the start: what a film would miss in its middle is known before, and what takes
+        # over then is what was proved.
+        key = self._key("highlighter", "fp32", batch)
+        plan = self._load(key)
         return GuardedRunner(
-            self._open("highlighter", precision, batch),
-            partial(self._open, "highlighter", "fp32", batch),
+            self._open("highlighter", precision, batch), partial(self._start, key, plan)
         )
 
     def _open(self, graph: Graph, precision: str, batch: Batch = ONE) -> GraphRunner:
         key = self._key(graph, precision, batch)
+        return self._start(key, self._load(key))
+
+    def _load(self, key: PlanKey) -> bytes:
         plan = self._plans.load(key)
-        engine = deserialise(self._library, plan)
         self._loaded[key.name] = hashlib.sha256(plan).hexdigest()
+        return plan
+
+    def _start(self, key: PlanKey, plan: bytes) -> GraphRunner:
+        engine = deserialise(self._library, plan)
         # TensorRT's own plans hold compiled kernels already.
         kernels = None
         if self._library.name == "tensorrt-rtx":
             kernels = KernelCache(self._plans.kernels(key, self._gpu))
-        return GraphRunner(self._trt, engine, self._device, key.shapes, batch, kernels)
+        return GraphRunner(self._trt, engine, self._device, key.shapes, key.batch, kernels)
 
     def _key(self, graph: Graph, precision: str, batch: Batch = ONE) -> PlanKey:
         bundle = self._bundle
-        content = (
-            bundle.context_graph() if graph == "context" else bundle.highlighter_graph(precision)
-        )
+        # Once a start: large networks take a while to be read and hashed.
+        hashed = self._graph_sha256.get((graph, precision))
+        if hashed is None:
+            content = (
+                bundle.context_graph()
+                if graph == "context"
+                else bundle.highlighter_graph(precision)
+            )
+            hashed = hashlib.sha256(content).hexdigest()
+            self._graph_sha256[graph, precision] = hashed
         return PlanKey(
             model=bundle.name,
             graph=graph,
-            graph_sha256=hashlib.sha256(content).hexdigest(),
+            graph_sha256=hashed,
             precision=precision,
             library=self._library.name,
             version=str(self._trt.__version__),

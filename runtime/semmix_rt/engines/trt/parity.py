@@ -39,8 +39,17 @@ def keep(
     plans.keep_parity(key, found, plan_sha256)
 
 
-def doubt(plans: PlanFolder, key: PlanKey, *, provider: str, context_sha256: str) -> str:
+def doubt(
+    plans: PlanFolder, key: PlanKey, *, provider: str, plan_sha256: str, context_sha256: str
+) -> str:
     """Why a plan is not proved, as the end of a sentence; empty where it is. See `keep`.
+
+    Args:
+        plans: the folder.
+        key: of the mask network's plan.
+        provider: what runs, and where.
+        plan_sha256: of the plan that was loaded, empty for one that was not yet.
+        context_sha256: of the context encoder's, empty for a model without.
 
     Raises:
         EngineMismatchError: see `PlanFolder.find`.
@@ -50,6 +59,9 @@ def doubt(plans: PlanFolder, key: PlanKey, *, provider: str, context_sha256: str
         named += f" for {key.batch} streams at once"
     record = plans.parity(key)
     here = {"provider": provider, "context_sha256": context_sha256}
+    if plan_sha256:
+        # It may have been built again since.
+        here["plan_sha256"] = plan_sha256
     if record is None or any(record.get(name) != value for name, value in here.items()):
         return f"{named} has never been compared with PyTorch on this GPU"
     return "" if record.get("passed") is True else f"{named} failed its comparison with PyTorch"

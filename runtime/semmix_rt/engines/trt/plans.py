@@ -1,8 +1,9 @@
 """Compiled networks on disk: what a plan depends on, where it lies, and which may be loaded.
 
-A plan is code that runs. So one is only loaded from the folder of plans, under the name that its
-key gives it, with a sidecar that states the same key and the hash of the plan's bytes. The key
-names everything a plan depends on, so none is ever stale: at worst it is unused.
+A plan is code that runs. So one is only loaded from a folder of plans where nobody but this user
+writes, under the name that its key gives it, with a sidecar that states the same key and the hash
+of the plan's bytes. The key names everything a plan depends on, so none is ever stale: at worst it
+is unused.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from semmix_rt.engines.inputs import Graph, Shapes
 from semmix_rt.engines.trt.batches import ONE, Batch
 from semmix_rt.engines.trt.cuda import Gpu
 from semmix_rt.engines.trt.library import Library
+from semmix_rt.engines.trt.timing import TimingCache
+from semmix_rt.engines.trt.trust import distrust, make_private
 from semmix_rt.user_cache import user_cache
 
 FORMAT = 2
@@ -145,25 +148,33 @@ class PlanFolder:
                 found.append(Batch(*(int(n) for n in numbers.groups())))
         return tuple(found)
 
+    def intact(self, key: PlanKey) -> StoredPlan | None:
+        """The plan of a key whose bytes have the hash that was written, None where there is none.
+
+        Raises:
+            EngineMismatchError: there is one that is damaged or states another key.
+        """
+        stored = self.find(key)
+        if stored is not None:
+            self._content(stored)
+        return stored
+
     def load(self, key: PlanKey) -> bytes:
         """The bytes of a key's plan, held against their hash.
 
         Raises:
             EngineMismatchError: there is no such plan, or it is damaged; says what differs.
+            EngineError: others than this user may have written it.
         """
+        if why := distrust(self.folder, *self._paths(key)):
+            raise EngineError(f"no engine is loaded: {why}")
         stored = self.find(key)
         if stored is None:
             raise EngineMismatchError(
                 f"there is no {key.library} engine for the {key.graph} of {key.model!r} in "
                 f"{key.precision} in {self.folder}{self._nearest(key)}: {_again(key)}"
             )
-        record = stored.sidecar.get("plan")
-        content = stored.path.read_bytes()
-        if not isinstance(record, dict) or record != _plan_record(content):
-            raise EngineMismatchError(
-                f"{stored.path} is not the plan that was built (its hash differs): {_again(key)}"
-            )
-        return content
+        return self._content(stored)
 
     def store(self, key: PlanKey, plan: bytes, details: Mapping[str, Any]) -> StoredPlan:
         """Write a plan and then its sidecar, each whole or not at all.
@@ -184,7 +195,7 @@ class PlanFolder:
             **details,
         }
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_private(self.folder)
             for kernels in self.folder.glob(f"{key.name}.*.kernels"):
                 kernels.unlink(missing_ok=True)
             # A reader in between finds a hash that differs, and refuses.
@@ -193,6 +204,19 @@ class PlanFolder:
         except OSError as exc:
             raise _unwritable(self.folder, exc) from exc
         return StoredPlan(path, key, content)
+
+    def add_details(self, stored: StoredPlan, details: Mapping[str, Any]) -> StoredPlan:
+        """Write more into the sidecar of a plan whose lock is held; see `store`.
+
+        Raises:
+            EngineError: the folder cannot be written.
+        """
+        content = {**stored.sidecar, **details}
+        try:
+            write_atomically(self._paths(stored.key)[1], json.dumps(content).encode())
+        except OSError as exc:
+            raise _unwritable(self.folder, exc) from exc
+        return StoredPlan(stored.path, stored.key, content)
 
     def parity(self, key: PlanKey) -> Mapping[str, Any] | None:
         """What was found when a key's plan was held against PyTorch, None where it never was.
@@ -224,11 +248,7 @@ class PlanFolder:
                     f"the engine was built again while it was compared: run `semmix-rt verify "
                     f"--engine {key.library}` again"
                 )
-            content = {**stored.sidecar, "parity": {**record, "plan_sha256": plan_sha256}}
-            try:
-                write_atomically(self._paths(key)[1], json.dumps(content).encode())
-            except OSError as exc:
-                raise _unwritable(self.folder, exc) from exc
+            self.add_details(stored, {"parity": {**record, "plan_sha256": plan_sha256}})
 
     def plan_sha256(self, key: PlanKey) -> str:
         """The hash that a plan's sidecar states, empty where there is none.
@@ -245,21 +265,23 @@ class PlanFolder:
         facts = hashlib.sha256(json.dumps(asdict(gpu), sort_keys=True).encode()).hexdigest()
         return self.folder / f"{key.name}.{facts[:16]}.kernels"
 
-    def timing_cache(self, key: PlanKey) -> bytes:
-        """What an earlier compilation measured for the same library and target, or nothing."""
-        path = self._timing_path(key)
-        return path.read_bytes() if path.is_file() else b""
+    @contextmanager
+    def timing_cache(self, key: PlanKey) -> Iterator[TimingCache]:
+        """What earlier compilations measured for the same library and target, held alone.
 
-    def store_timing_cache(self, key: PlanKey, content: bytes) -> None:
-        """Keep what a compilation measured.
+        Two that measure at once would disturb each other, and the last would forget what the other
+        measured. TensorRT for RTX measures nothing: it need not wait.
 
         Raises:
             EngineError: the folder cannot be written.
         """
-        try:
-            write_atomically(self._timing_path(key), content)
-        except OSError as exc:
-            raise _unwritable(self.folder, exc) from exc
+        if key.library != "tensorrt":
+            yield TimingCache(None)
+            return
+        text = json.dumps([key.library, key.version, key.target])
+        name = f"timing-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+        with self._held(name):
+            yield TimingCache(self.folder / f"{name}.cache")
 
     @contextmanager
     def lock(self, key: PlanKey) -> Iterator[None]:
@@ -268,9 +290,14 @@ class PlanFolder:
         Raises:
             EngineError: the folder cannot be written.
         """
-        path = self.folder / f"{key.name}.lock"
+        with self._held(key.name):
+            yield
+
+    @contextmanager
+    def _held(self, name: str) -> Iterator[None]:
+        path = self.folder / f"{name}.lock"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_private(self.folder)
             file = path.open("ab")
         except OSError as exc:
             raise _unwritable(self.folder, exc) from exc
@@ -283,9 +310,16 @@ class PlanFolder:
     def _paths(self, key: PlanKey) -> tuple[Path, Path]:
         return self.folder / f"{key.name}.plan", self.folder / f"{key.name}.json"
 
-    def _timing_path(self, key: PlanKey) -> Path:
-        text = json.dumps([key.library, key.version, key.target])
-        return self.folder / f"timing-{hashlib.sha256(text.encode()).hexdigest()[:32]}.cache"
+    def _content(self, stored: StoredPlan) -> bytes:
+        """A plan's bytes, held against the hash in its sidecar."""
+        record = stored.sidecar.get("plan")
+        content = stored.path.read_bytes()
+        if not isinstance(record, dict) or record != _plan_record(content):
+            raise EngineMismatchError(
+                f"{stored.path} is not the plan that was built (its hash differs): "
+                f"{_again(stored.key)}"
+            )
+        return content
 
     def _nearest(self, key: PlanKey) -> str:
         """How the plan differs that is most like the one looked for."""

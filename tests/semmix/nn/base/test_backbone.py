@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import tolerances
 import torch
+from demucs.hdemucs import HDemucs
 from support_base import liven, noise
 from torch import Tensor, nn
 
@@ -20,10 +21,7 @@ CHANNELS = 8
 
 
 def hybrid_demucs(channels: int = CHANNELS) -> Any:
-    hdemucs = pytest.importorskip(
-        "demucs.hdemucs", reason="needs demucs, the independent implementation of the U-Net"
-    )
-    return hdemucs.HDemucs(["output"], audio_channels=1, channels=channels, cac=False)
+    return HDemucs(["output"], audio_channels=1, channels=channels, cac=False)
 
 
 @dataclass(frozen=True)

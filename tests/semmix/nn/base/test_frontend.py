@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tolerances
 import torch
+from demucs.hdemucs import HDemucs
 from support_base import noise
 
 from semmix.nn.base.frontend import analyse, signal, spectrogram, synthesise
@@ -35,10 +36,7 @@ def test_a_full_scale_sine_has_magnitude_1024() -> None:
 
 @pytest.mark.parametrize("samples", LENGTHS)
 def test_there_and_back_equals_demucs(samples: int) -> None:
-    hdemucs = pytest.importorskip(
-        "demucs.hdemucs", reason="needs demucs, the independent implementation of the STFT"
-    )
-    theirs = hdemucs.HDemucs(["output"], audio_channels=1, channels=4, cac=False)
+    theirs = HDemucs(["output"], audio_channels=1, channels=4, cac=False)
     sound = noise(2, 1, samples)
     spectrum = theirs._spec(sound)
     # Stock Demucs divides by the root of the window's length, 64; the paper's code does not.
