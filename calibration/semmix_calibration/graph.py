@@ -93,6 +93,14 @@ def index(model: ModelProto) -> Graph:
     return Graph(model, constants, producers, consumers)
 
 
+def take_instead(takers: Iterable[NodeProto], old: str, new: str) -> None:
+    """Let nodes take another tensor."""
+    for node in takers:
+        for place, taken in enumerate(node.input):
+            if taken == old:
+                node.input[place] = new
+
+
 def float_tensors(model: ModelProto) -> set[str]:
     """Names of the tensors of floats that nodes make.
 
