@@ -46,6 +46,17 @@ class Graphs:
             if n.op_type in PRODUCTS
         }
 
+    def sides(self, precision: str) -> dict[str, int]:
+        """Shorter side of each product's constant weights, by its node's name."""
+        model = onnx.load_from_string(self.graphs[precision]).graph
+        dims = {t.name: list(t.dims) for t in model.initializer}
+        return {
+            n.name: min(dims[name][:2] if n.op_type == "Conv" else dims[name][-2:])
+            for n in model.node
+            for name in n.input[:2]
+            if n.op_type in PRODUCTS and len(dims.get(name, ())) > 1
+        }
+
 
 def inputs(bundle: Bundle, seed: int) -> dict[str, NDArray[np.float32]]:
     """Noise as loud as sound; ranges decide here what is FP16, not how good it is."""

@@ -21,7 +21,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
-from semmix_calibration.graph import Graph, finish, index, parse
+from semmix_calibration.graph import Graph, finish, index, parse, take_instead
 from semmix_calibration.ranges import Range
 from semmix_calibration.rounding import MOVING
 
@@ -196,7 +196,7 @@ def _pairs_of(graph: Graph, float32_nodes: frozenset[str]) -> set[str]:
             back = NodeProto.FromString(back.SerializeToString())
             back.name, back.output[0] = f"{back.name}, exact", f"{result}, exact"
             graph.model.graph.node.append(back)
-            _take_instead(exact, result, back.output[0])
+            take_instead(exact, result, back.output[0])
         found.add(back.name)
     return found
 
@@ -211,15 +211,7 @@ def _split_shared_constants(graph: Graph, float32_nodes: frozenset[str]) -> None
         copy = TensorProto.FromString(tensor.SerializeToString())
         copy.name = f"{name}, exact"
         graph.model.graph.initializer.append(copy)
-        _take_instead(exact, name, copy.name)
-
-
-def _take_instead(takers: Iterable[NodeProto], old: str, new: str) -> None:
-    """Let nodes take another tensor."""
-    for node in takers:
-        for place, taken in enumerate(node.input):
-            if taken == old:
-                node.input[place] = new
+        take_instead(exact, name, copy.name)
 
 
 def _drop_detours(model: ModelProto) -> None:
@@ -233,7 +225,7 @@ def _drop_detours(model: ModelProto) -> None:
                 _rename_output(graph, exact, result)
                 # Names are others now.
                 break
-            _take_instead(graph.consumers[result], result, exact)
+            take_instead(graph.consumers[result], result, exact)
     _drop_unused(model)
 
 

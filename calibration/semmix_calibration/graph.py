@@ -56,19 +56,34 @@ class Graph:
 
 
 def parse(content: bytes) -> Graph:
-    """Read ONNX bytes that carry their own weights.
+    """Read and check ONNX bytes that carry their own weights.
 
     Raises:
         ModelFormatError: they are no ONNX graph, or their weights lie elsewhere.
     """
+    model = read(content)
     try:
-        model = onnx.load_model_from_string(content)
         onnx.checker.check_model(model)
-    except Exception as exc:  # protobuf's errors and onnx's share no other base class
-        raise ModelFormatError(
-            f"the network's graph cannot be read ({str(exc).splitlines()[0]}): export it again"
-        ) from exc
+    except onnx.checker.ValidationError as exc:
+        raise _unreadable(exc) from exc
     return index(model)
+
+
+def read(content: bytes) -> ModelProto:
+    """Read ONNX bytes, whatever their graph is like.
+
+    Raises:
+        ModelFormatError: they are no ONNX.
+    """
+    try:
+        return onnx.load_model_from_string(content)
+    except Exception as exc:  # protobuf's errors have no base class that onnx names
+        raise _unreadable(exc) from exc
+
+
+def _unreadable(exc: Exception) -> ModelFormatError:
+    reason = str(exc).splitlines()[0]
+    return ModelFormatError(f"the network's graph cannot be read ({reason}): export it again")
 
 
 def index(model: ModelProto) -> Graph:
@@ -91,6 +106,14 @@ def index(model: ModelProto) -> Graph:
                 consumers.setdefault(name, []).append(node)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     return Graph(model, constants, producers, consumers)
+
+
+def take_instead(takers: Iterable[NodeProto], old: str, new: str) -> None:
+    """Let nodes take another tensor."""
+    for node in takers:
+        for place, taken in enumerate(node.input):
+            if taken == old:
+                node.input[place] = new
 
 
 def float_tensors(model: ModelProto) -> set[str]:

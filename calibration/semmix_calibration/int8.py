@@ -19,7 +19,7 @@ from onnxruntime.quantization import QuantType, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from semmix_calibration import fp16
-from semmix_calibration.graph import Graph, blocks, finish, parse
+from semmix_calibration.graph import Graph, blocks, finish, index, parse, take_instead
 from semmix_calibration.placement import exempt
 
 MIN_WIDTH = 16
@@ -187,7 +187,20 @@ def quantise(
             "TensorQuantOverrides": {p.weight: [_scales(graph, p, cpu)] for p in picked},
         },
     )
-    return finish(quantizer.quantize_model())
+    model = quantizer.quantize_model()
+    _free_others(index(model), {p.node for p in picked})
+    return finish(model)
+
+
+def _free_others(graph: Graph, picked: set[str]) -> None:
+    """Let nodes that were not picked take what they share with picked ones as it was.
+
+    ONNX Runtime's tool puts its pair before all that take a tensor.
+    """
+    for back in [node for node in graph.nodes if node.op_type == "DequantizeLinear"]:
+        others = [node for node in graph.after(back) if node.name not in picked]
+        for there in graph.before(back):
+            take_instead(others, back.output[0], there.input[0])
 
 
 def for_tensorrt(

@@ -14,11 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import onnx
-from google.protobuf.message import DecodeError
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from semmix_calibration.graph import finish, half_tensors, parse
+from semmix_calibration.graph import finish, half_tensors, parse, read
 
 MOVING = frozenset(
     {
@@ -45,7 +43,7 @@ def rounded(content: bytes) -> bytes:
     Raises:
         ModelFormatError: the graph is damaged.
     """
-    if not _is_typed(content):
+    if not _is_typed(read(content)):
         return content
     model = parse(content).model
     half = half_tensors(model)
@@ -64,15 +62,10 @@ def rounded(content: bytes) -> bytes:
     return finish(model)
 
 
-def _is_typed(content: bytes) -> bool:
-    """Whether any node makes half values, as far as ONNX can be read at all."""
-    try:
-        nodes = onnx.load_model_from_string(content).graph.node
-    except DecodeError:
-        return False
-    return any(
-        a.i == TensorProto.FLOAT16 for n in nodes if n.op_type == "Cast" for a in n.attribute
-    )
+def _is_typed(model: ModelProto) -> bool:
+    """Whether a node makes half values: inputs are float32, so one of them is a Cast."""
+    casts = (node for node in model.graph.node if node.op_type == "Cast")
+    return any(a.i == TensorProto.FLOAT16 for node in casts for a in node.attribute)
 
 
 def _roundings(node: NodeProto, half: set[str]) -> Iterator[NodeProto]:

@@ -170,8 +170,9 @@ def _module_of(node: onnx.NodeProto) -> str:
     for known in node.metadata_props:
         if known.key == "pkg.torch.onnx.name_scopes":
             # From the whole down to the operator.
-            *_, module, _ = ["", "", *list(ast.literal_eval(known.value))]
-            return str(module).removeprefix("network.")
+            scopes: list[str] = ast.literal_eval(known.value)
+            *_, module, _ = ["", "", *scopes]
+            return module.removeprefix("network.")
     return ""
 
 

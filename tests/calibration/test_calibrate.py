@@ -29,7 +29,7 @@ from semmix.bundle import Bundle
 from semmix.errors import MediaError, UsageError
 from semmix.metrics import snr_db
 
-SEARCHED_DB = 40
+SEARCHED_DB = 52
 README = Path(__file__).resolve().parents[2] / "calibration" / "README.md"
 
 

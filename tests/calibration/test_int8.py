@@ -204,6 +204,29 @@ def test_methods_choose_ranges_within_what_was_seen(method: str) -> None:
         assert -high <= low < 0.0
 
 
+def test_what_shares_an_input_with_a_quantised_product_takes_it_as_it_was() -> None:
+    rng = np.random.default_rng(5)
+    node = helper.make_node
+    content = graph_of(
+        [
+            node("Tanh", ["x"], ["t"], name="level"),
+            node("MatMul", ["t", "a.w"], ["a"], name="a"),
+            node("MatMul", ["t", "b.w"], ["b"], name="b"),
+            node("Sum", ["a", "b", "t"], ["y"], name="sum"),
+        ],
+        {"x": [16, 16]},
+        {"y": [16, 16]},
+        {f"{n}.w": rng.standard_normal((16, 16)).astype(np.float32) for n in "ab"},
+    )
+    chosen = [p for p in int8.products(content) if p.node == "a"]
+    runs = [{"x": rng.standard_normal((16, 16)).astype(np.float32)}]
+    ranges = activations.collect(content, int8.activation_names(chosen), runs, "minmax")
+    model = onnx.load_from_string(int8.quantise(content, chosen, ranges))
+    takes = {n.name: list(n.input) for n in model.graph.node}
+    assert takes["b"][0] == takes["sum"][2] == "t"
+    assert takes["a"][0] != "t"
+
+
 def test_shared_weights_and_attention_are_left_alone() -> None:
     rng = np.random.default_rng(0)
     node = helper.make_node
