@@ -115,7 +115,7 @@ def test_a_target_out_of_reach_writes_nothing_and_tells_what_was_found(
         *(small.path, "-o", tmp_path / "none", "--stems", stems, *options),
         *("--target-db", 99, "--json"),
     )
-    assert code == 3
+    assert code == 5
     captured = capsys.readouterr()
     assert "no choice of INT8 blocks reaches 99 dB" in captured.err
     told = json.loads(captured.out)
@@ -144,12 +144,12 @@ def test_what_a_failed_search_found_is_printed(
         raise TargetMissedError(frontier)
 
     monkeypatch.setattr("semmix_calibration.calibration.calibrate", missed)
-    assert run(small.path, "-o", tmp_path / "x", "--media", "y.wav") == 3
+    assert run(small.path, "-o", tmp_path / "x", "--media", "y.wav") == 5
     captured = capsys.readouterr()
     assert re.search(r"fold +31\.2 dB \(tone\) +25\.0 % of the work", captured.out)
     assert re.search(r"75\.0 % INT8 +31\.2 dB \(tone\) +FP16: none", captured.out)
     assert "reaches 50 dB" in captured.err
-    assert run(small.path, "-o", tmp_path / "x", "--media", "y.wav", "--quiet") == 3
+    assert run(small.path, "-o", tmp_path / "x", "--media", "y.wav", "--quiet") == 5
     assert capsys.readouterr().out == ""
 
 
