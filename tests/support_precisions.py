@@ -47,15 +47,21 @@ class Graphs:
         }
 
     def sides(self, precision: str) -> dict[str, int]:
-        """Shorter side of each product's constant weights, by its node's name."""
-        model = onnx.load_from_string(self.graphs[precision]).graph
-        dims = {t.name: list(t.dims) for t in model.initializer}
-        return {
-            n.name: min(dims[name][:2] if n.op_type == "Conv" else dims[name][-2:])
-            for n in model.node
-            for name in n.input[:2]
-            if n.op_type in PRODUCTS and len(dims.get(name, ())) > 1
+        """Shortest side of each product: of its weights or both operands, by its node's name."""
+        model = onnx.shape_inference.infer_shapes(
+            onnx.load_from_string(self.graphs[precision]), data_prop=True
+        ).graph
+        weights = {t.name: list(t.dims) for t in model.initializer}
+        values = {
+            v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in model.value_info
         }
+        found = {}
+        for node in (n for n in model.node if n.op_type in PRODUCTS):
+            named = [weights[name] for name in node.input[:2] if len(weights.get(name, ())) > 1]
+            operands = named or [values[name] for name in node.input[:2]]
+            ends = [d[:2] if node.op_type == "Conv" else d[-2:] for d in operands]
+            found[node.name] = min(side for pair in ends for side in pair)
+        return found
 
 
 def inputs(bundle: Bundle, seed: int) -> dict[str, NDArray[np.float32]]:
