@@ -93,7 +93,9 @@ def test_graphs_that_are_not_the_specs_are_refused(tmp_path: Path) -> None:
 
 def test_engines_that_are_not_for_windows_are_not_offered(tmp_path: Path) -> None:
     bundle = tiny_window_bundle(tmp_path / "tiny")
-    with pytest.raises(EngineError, match=r"whole windows: .* auto, ort, ort-bound, ort-cuda, .*torch"):
+    with pytest.raises(
+        EngineError, match=r"whole windows: .* auto, ort, ort-bound, ort-cuda, .*torch"
+    ):
         open_window_engine(bundle, "of-streams-alone")
     with pytest.raises(EngineError, match="0 threads"):
         open_window_engine(bundle, threads=0)

@@ -13,6 +13,7 @@ from semmix_rt import Remixer, hearing, remixer
 from semmix_rt.cli.root import main
 from semmix_rt.window_context import Held, HeldVectors, held_segments
 from semmix_rt.window_stream import WindowStream
+from support_guides import Captions, Frames
 from support_media import packets_of
 from support_remix import EXAMPLE, film, nothing_left, programme
 from support_window import TinyWindowEngine, tiny_window_bundle, with_context
@@ -27,34 +28,6 @@ SHEET = CueSheet(
         CueSegment(0.03, 30.0, 1.0, {CUE_TYPES[5]: Cue("A man is talking.", 1.0)}),
     )
 )
-
-
-class Captions:
-    """Instead of an encoder from disk: a vector for each length of a caption."""
-
-    identifier = key = "lengths"
-
-    def __init__(self, folder: Path, dim: int) -> None:
-        self.dim = dim
-
-    def sentences(self, segment: CueSegment) -> list[str | None]:
-        return [" ".join(c.text for c in segment.cues.values() if c.text) or None]
-
-    def __call__(self, segment: CueSegment) -> np.ndarray:
-        (text,) = self.sentences(segment)
-        return np.full((1, self.dim), len(text or "") / 20, np.float32)
-
-
-class Frames:
-    """Instead of CLIP: the mean colour of a frame."""
-
-    identifier, side_px = "colours", 16
-
-    def __init__(self, folder: Path, dim: int) -> None:
-        self.dim = dim
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        return np.resize(image.mean((0, 1)) / 255, self.dim).astype(np.float32)
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from semmix_rt import hearing, remixer
 from semmix_rt.cli.root import main
 from semmix_rt.window_context import Held, HeldVectors
 from semmix_rt.window_stream import WindowStream
+from support_guides import Captions, Frames
 from support_muddymix import RATE_HZ, make_clip, picture
 from support_window import TinyWindowEngine, tiny_window_bundle, with_context
 
@@ -130,35 +131,6 @@ def test_a_model_without_context_fills_the_column_without_cues(
         assert data["clips"][number]["donor"] is None
     assert data["change_percent"]["right against input"]["mag"] is None
     assert data["change_percent"]["none against input"]["mag"] is not None
-
-
-class Captions:
-    """Instead of a text encoder: a vector of a caption's length."""
-
-    identifier = key = "lengths"
-
-    def __init__(self, folder: Path, dim: int) -> None:
-        self.dim = dim
-
-    def sentences(self, segment: CueSegment) -> list[str | None]:
-        return [" ".join(c.text for c in segment.cues.values() if c.text) or None]
-
-    def __call__(self, segment: CueSegment) -> np.ndarray:
-        (text,) = self.sentences(segment)
-        return np.full((1, self.dim), len(text or "") / 20, np.float32)
-
-
-class Frames:
-    """Instead of CLIP: the mean colour of a frame."""
-
-    identifier, side_px = "colours", 16
-
-    def __init__(self, folder: Path, dim: int) -> None:
-        self.dim = dim
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        assert image.shape == (16, 16, 3)
-        return np.resize(image.mean((0, 1)) / 255, self.dim).astype(np.float32)
 
 
 def test_encoders_that_are_given_make_the_vectors_anew(
