@@ -73,6 +73,12 @@ _ONE_SOURCE = "clips come from --stems or --muddymix: give one of them"
     "and clipping. Right mixes stay as they are.",
 )
 @click.option(
+    "--programme-lufs",
+    type=click.FloatRange(-70.0, 0.0),
+    help="Clips are excerpts of programmes this loud, as in `remix`; those made of --stems are of "
+    "programmes near -22. [each clip is a programme of its own, as a file is to `remix`]",
+)
+@click.option(
     "--tagger",
     type=_FILE,
     help="Also measure KLD with this audio tagger (.onnx, or .tflite with ai-edge-litert); the "
@@ -125,6 +131,7 @@ def command(
     threads: int,
     ablate: bool,
     delivered: bool,
+    programme_lufs: float | None,
     tagger: Path | None,
     tagger_rate: int | None,
     tagger_scores: Literal["logits", "probabilities"],
@@ -207,6 +214,7 @@ def command(
         *(model, rate_hz, engine, threads),
         text_encoder=text_encoder,
         takes_vectors=need in ("pictures", "text", "vision"),
+        programme_lufs=programme_lufs,
     )
     if skipped:
         shown = ", ".join(skipped[:_SHOWN]) + (" ..." if len(skipped) > _SHOWN else "")
@@ -240,6 +248,7 @@ def command(
             source=source.name,
             source_sha256=source.fingerprint,
             delivered=delivered,
+            programme_lufs=programme_lufs,
             skipped=skipped,
             tool=tool_versions(),
         )

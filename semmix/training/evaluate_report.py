@@ -45,6 +45,7 @@ class RunFacts:
         source: name of the clips' folder.
         source_sha256: hash of the names and sizes of its files, and of labels where there are any.
         delivered: mixes were spoiled as delivery does.
+        programme_lufs: of the programmes that clips were excerpts of, None where each was one.
         skipped: names of clips that lacked files and were left out.
         tool: versions of this package and of what it stands on, and the machine.
     """
@@ -61,6 +62,7 @@ class RunFacts:
     source: str
     source_sha256: str
     delivered: bool
+    programme_lufs: float | None
     skipped: tuple[str, ...]
     tool: Mapping[str, Any]
 

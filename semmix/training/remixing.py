@@ -31,23 +31,31 @@ _CLIPS_KEPT = 256
 
 
 class ClipRemixer:
-    """Remixes clips `[N]` of one rate, each as loud as `remix` hears a film.
+    """Remixes clips `[N]` of one rate, each as loud as `remix` hears a film, or an excerpt of one.
 
     Attributes:
         engine, provider: what really runs, see `semmix_rt.Remixer`.
         encoder: identifier of what makes vectors of cues, empty where nothing does.
     """
 
-    def __init__(self, stream: Remixer, levelled: bool) -> None:
-        """`levelled` says whether the model hears films at a loudness of its own."""
+    def __init__(self, stream: Remixer, levelled: bool, programme_lufs: float | None) -> None:
+        """Take a loaded stream.
+
+        Args:
+            stream: what remixes.
+            levelled: whether the model hears films at a loudness of its own.
+            programme_lufs: of the programme that all clips are excerpts of; None makes each clip a
+                programme of its own.
+        """
         self._stream, self._levelled = stream, levelled
+        self._programme_lufs = programme_lufs
         self.engine, self.provider = stream.engine, stream.provider
         self.encoder = stream.encoder
 
     def __call__(self, mix: Float32, guide: Guide) -> Float32:
         """The remix `[N]` of a mono mix `[N]`."""
-        programme_lufs = None
-        if self._levelled:
+        programme_lufs = self._programme_lufs
+        if self._levelled and programme_lufs is None:
             meter = LoudnessMeter(self._stream.sample_rate_hz, 1)
             meter.push(mix[None])
             # None for silence, which comes out as it is however loud it is heard.
@@ -68,6 +76,7 @@ def open_remixer(
     *,
     text_encoder: Path | None = None,
     takes_vectors: bool = False,
+    programme_lufs: float | None = None,
 ) -> ClipRemixer:
     """Open a model for clips.
 
@@ -76,8 +85,11 @@ def open_remixer(
         rate_hz: of the clips.
         engine, threads, text_encoder: see `semmix_rt.Remixer`.
         takes_vectors: it will be told context vectors, not cues.
+        programme_lufs: integrated loudness of the programme that the clips are excerpts of; None
+            measures each clip as a programme of its own, as `remix` does with a file.
 
     Raises:
+        UsageError: a programme's loudness for a model of windows, which hears films as they are.
         SemMixError: see `semmix_rt.Remixer`.
     """
     bundle = Bundle.default() if model is None else Bundle.load(model)
@@ -89,8 +101,9 @@ def open_remixer(
         threads=threads,
         text_encoder=text_encoder,
         vectors=() if takes_vectors else None,
+        programme_lufs=programme_lufs,
     )
-    return ClipRemixer(stream, levelled=bundle.window_spec is None)
+    return ClipRemixer(stream, bundle.window_spec is None, programme_lufs)
 
 
 def need_of(bundle: Bundle, text_encoder: Path | None, vision_encoder: Path | None) -> Need:

@@ -82,24 +82,34 @@ def test_the_spoiled_mix_is_measured_against_the_right_one(model, stems, tmp_pat
         )
 
 
-@pytest.mark.parametrize("gain_db", [-30.0, -12.0, 0.0])
-def test_clips_are_heard_as_remix_hears_a_film(model, stems, tmp_path, gain_db):
-    """A quiet film is heard louder than it is, and so is a quiet clip."""
+@pytest.mark.parametrize(
+    ("gain_db", "programme_lufs", "levelled"),
+    [
+        *((-30.0, None, True), (-12.0, None, True), (0.0, None, False)),
+        *((-12.0, -22.0, False), (0.0, -40.0, True)),
+    ],
+)
+def test_clips_are_heard_as_remix_hears_a_film(
+    model, stems, tmp_path, gain_db, programme_lufs, levelled
+):
+    """A quiet film is heard louder than it is, and so is a quiet clip, or one of such a film."""
     from semmix.training.clips import GeneratedClips
     from semmix.training.guides import segments
     from semmix.training.remixing import open_remixer
 
     clip = GeneratedClips(stems, 48_000, 5, 2.0).clip(0)
     mix = clip.mix * np.float32(10.0 ** (gain_db / 20.0))
-    remixer = open_remixer(model, 48_000, "ort", 1)
+    remixer = open_remixer(model, 48_000, "ort", 1, programme_lufs=programme_lufs)
     remixer(clip.mix, segments(clip.shots))
     path = tmp_path / "clip.wav"
     soundfile.write(path, mix, 48_000, subtype="FLOAT")
     cues = CueSheet(segments(clip.shots))
-    film = semmix_rt.remix(path, model=model, cues=cues, engine="ort")
+    film = semmix_rt.remix(
+        path, model=model, cues=cues, engine="ort", programme_lufs=programme_lufs
+    )
     expected = soundfile.read(film.output, dtype="float32")[0]
     np.testing.assert_array_equal(remixer(mix, cues.segments), expected)
-    assert (film.report.model.level_gain_db == 0.0) == (gain_db == 0.0)
+    assert (film.report.model.level_gain_db != 0.0) == levelled
 
 
 def test_the_seed_fixes_every_number(model, stems, tmp_path):
