@@ -35,10 +35,15 @@ FLOAT32_OF_EDGE = {
 
 # Least share of a network's products that calibration lets be FP16, and INT8 in `int8`: what is
 # typed float32 for no good reason compiles all the same.
-LEAST_HALF = {"edge": 0.85, "base": 0.75}
-LEAST_INT8 = {"edge": 0.6, "base": 0.3}
-# Products with a side of so few channels may be written out in an element-wise kernel.
+LEAST_HALF = {"edge": 0.85, "base": 0.95}
+LEAST_INT8 = {"edge": 0.6, "base": 0.45}
+# Products with weights that have a side of so few channels may be written out in an element-wise
+# kernel, as may attention with heads as narrow, by its module.
 NARROW = 4
+NARROW_HEADS = {
+    *(f"encoder.4.dconv.layers.{i}.4" for i in range(2)),
+    *(f"latent_transformer.transformer_blocks.{i}.attn{n}" for i in range(2) for n in (1, 2)),
+}
 
 
 @pytest.fixture(scope="module")
@@ -79,14 +84,13 @@ def test_products_are_computed_in_what_the_graph_says(
         for node, product in found.items()
         if product.computes_in not in computed_as(kind := meant[node], product.layer)
     }
-    sides = made.sides(precision)
-    # None that is wide enough for INT8 may be lost to an element-wise kernel.
+    narrow = {node for node, side in made.sides(precision).items() if side <= NARROW}
+    narrow |= {node for node in meant if node.rpartition("/")[0] in NARROW_HEADS}
+    # None in INT8 may be lost to an element-wise kernel, and none of edge at all.
+    may_be = {node for node in narrow if meant[node] != "Int8" and model == "base"}
     assert {
-        node: what
-        for node, what in wrong.items()
-        if what[1] != POINTWISE or what[0] == "Int8" or sides.get(node, NARROW + 1) > NARROW
+        node: what for node, what in wrong.items() if what[1] != POINTWISE or node not in may_be
     } == {}
-    assert model == "base" or not wrong
 
 
 def computed_as(kind: str, layer: str) -> set[str]:
