@@ -35,8 +35,8 @@ FLOAT32_OF_EDGE = {
 
 # Least share of a network's products that calibration lets be FP16, and INT8 in `int8`: what is
 # typed float32 for no good reason compiles all the same.
-LEAST_HALF = {"edge": 0.85, "base": 0.75}
-LEAST_INT8 = {"edge": 0.6, "base": 0.3}
+LEAST_HALF = {"edge": 0.85, "base": 0.95}
+LEAST_INT8 = {"edge": 0.6, "base": 0.45}
 # Products with a side of so few channels may be written out in an element-wise kernel; base's
 # inner attention has four heads of so many.
 NARROW = 8
@@ -81,13 +81,10 @@ def test_products_are_computed_in_what_the_graph_says(
         if product.computes_in not in computed_as(kind := meant[node], product.layer)
     }
     narrow = {node for node, side in made.sides(precision).items() if side <= NARROW}
-    narrow |= {node for node in meant if node.rpartition("/")[0] in NARROW_HEADS}
     # None in INT8 may be lost to an element-wise kernel, and none of edge at all.
     may_be = {node for node in narrow if meant[node] != "Int8" and model == "base"}
     assert {
-        node: what
-        for node, what in wrong.items()
-        if what[1] != POINTWISE or what[0] == "Int8" or sides[node] > NARROW
+        node: what for node, what in wrong.items() if what[1] != POINTWISE or node not in may_be
     } == {}
 
 
