@@ -105,7 +105,6 @@ class Frontier:
     """
 
     target_db: float
-
     costs: tuple[BlockCost, ...]
     points: tuple[FrontierPoint, ...]
     chosen: FrontierPoint | None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from semmix_rt.engines import open_engine, open_window_engine
-from semmix_rt.engines.ort_records import ENGINES, RecordedHere
+from semmix_rt.engines.ort_records import ENGINES, ON_GPU, RecordedHere
 from semmix_rt.engines.trt.batches import ONE
 from semmix_rt.engines.trt.engine import CompiledEngine
 from semmix_rt.engines.trt.library import LIBRARIES
@@ -166,8 +166,7 @@ def verify(
     model = bundle if isinstance(bundle, Bundle) else Bundle.find(bundle)
     name = _RECORDED if engine == "auto" else engine
     chosen = _precisions(model, name, precisions)
-    here = name in LIBRARIES or name in ENGINES
-    place: Place = "bundle" if name == _RECORDED else "engines" if here else ""
+    place: Place = "bundle" if name == _RECORDED else "engines" if name in ON_GPU else ""
     if write and not place:
         raise UsageError(
             f"records are kept of ort, {', '.join(ENGINES)} and of compiled engines, not of "

@@ -5,12 +5,10 @@ from __future__ import annotations
 from semmix.bundle import Bundle
 from semmix.errors import ParityError
 from semmix_rt.engines.base import Engine, WindowEngine
-from semmix_rt.engines.ort_records import ENGINES
-from semmix_rt.engines.trt.library import LIBRARIES
+from semmix_rt.engines.ort_records import ON_GPU
 from semmix_rt.timing import TimedEngine, TimedWindowEngine
 
 _REFERENCE = "torch"
-_OWN_RECORDS = (*LIBRARIES, *ENGINES)
 
 
 def check_proof(bundle: Bundle, engine: str, precision: str, *, allow_unverified: bool) -> str:
@@ -33,7 +31,7 @@ def check_proof(bundle: Bundle, engine: str, precision: str, *, allow_unverified
         ParityError: there is no passing record, and that is not allowed.
     """
     bundle.check_holds(precision)
-    if engine == _REFERENCE or engine in _OWN_RECORDS or bundle.parity_passed(precision):
+    if engine == _REFERENCE or engine in ON_GPU or bundle.parity_passed(precision):
         return ""
     failed = precision in bundle.parity
     found = "failed its comparison" if failed else "has never been compared"
@@ -81,7 +79,7 @@ def brief_proof(bundle: Bundle, engine: str, precision: str) -> str:
         engine, precision: see `check_proof`.
     """
     record = bundle.parity.get(precision)
-    if engine == _REFERENCE or engine in _OWN_RECORDS or not isinstance(record, dict):
+    if engine == _REFERENCE or engine in ON_GPU or not isinstance(record, dict):
         return ""
     if record.get("brief") is not True or not bundle.parity_passed(precision):
         return ""

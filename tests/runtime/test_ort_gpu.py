@@ -5,6 +5,7 @@ On providers that are none; see `support_ort`.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,19 @@ def test_windows_get_a_batch_of_one_as_well(
     inputs = magnitude, waveform, np.stack([tokens] * 3)
     for found, expected in zip(engine.run(*inputs), TinyWindowEngine().run(*inputs), strict=True):
         np.testing.assert_allclose(found, expected, atol=tolerances.ENGINE_MASK)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions are no bits on Windows")
+def test_engines_that_others_may_have_written_are_not_loaded(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = stand_in_for(monkeypatch, TENSORRT)
+    open_engine(tiny_bundle, "ort-tensorrt")
+    folder = next(Path(o["trt_engine_cache_path"]) for o in told.options if o)
+    assert folder.stat().st_mode & 0o077 == 0
+    folder.chmod(0o777)
+    with pytest.raises(EngineError, match=r"written by others.*chmod go-w"):
+        open_engine(tiny_bundle, "ort-tensorrt")
 
 
 def test_engines_that_tensorrt_compiles_are_kept_graph_by_graph(

@@ -16,6 +16,7 @@ from semmix_rt.engines.trt.engine import TensorrtRtxEngine
 from semmix_rt.engines.trt.plans import FOLDER_VARIABLE, PlanFolder
 from semmix_rt.engines.trt.trust import distrust
 from support_engine import broken_fp16, tiny_inputs, tiny_model
+from support_parity import record_of
 from support_trt import FakeDevice, key_of, stand_in, store
 
 from semmix.bundle import Bundle
@@ -124,7 +125,7 @@ def test_a_proof_of_a_plan_that_was_built_since_is_none_for_the_one_that_was_loa
 ) -> None:
     engine = open_engine(tiny_bundle, "tensorrt-rtx")
     assert isinstance(engine, TensorrtRtxEngine)
-    engine.keep_parity({"passed": True})
+    engine.keep_parity(record_of(tiny_bundle.highlighter_graph()))
     assert not engine.unproved
     key, content = key_of(tiny_bundle, "highlighter")
     fresh = PlanFolder().store(key, content + b"\n", {})
@@ -133,6 +134,13 @@ def test_a_proof_of_a_plan_that_was_built_since_is_none_for_the_one_that_was_loa
     record = {"passed": True, "provider": engine.provider, "context_sha256": context_sha256}
     PlanFolder().keep_parity(key, record, sha256)
     assert "never been compared" in engine.unproved
+
+
+def test_a_record_beside_a_plan_is_judged_by_its_numbers(folder: Path, tiny_bundle: Bundle) -> None:
+    engine = open_engine(tiny_bundle, "tensorrt-rtx")
+    assert isinstance(engine, TensorrtRtxEngine)
+    engine.keep_parity(record_of(tiny_bundle.highlighter_graph(), tokens_snr_db=1.0))
+    assert "failed its comparison" in engine.unproved
 
 
 def test_a_start_reads_each_graph_once(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -110,22 +109,20 @@ def build(
         for graph, precision in _graphs(model, wanted):
             if tell is not None:
                 tell(f"{graph} in {precision} for {target}")
-            content = (
-                model.context_graph() if graph == "context" else model.highlighter_graph(precision)
-            )
+            mask = graph == "highlighter"
             key = PlanKey(
                 model=model.name,
                 graph=graph,
-                graph_sha256=hashlib.sha256(content).hexdigest(),
+                graph_sha256=model.highlighter_sha256(precision) if mask else model.context_sha256,
                 precision=precision,
                 library=library.name,
                 version=version,
                 target=target,
                 shapes=graph_shapes(model.manifest.spec, graph),
                 # Cues are encoded one segment at a time, whatever the streams.
-                batch=ONE if graph == "context" else batch,
+                batch=batch if mask else ONE,
             )
-            built.append(_build_one(library, plans, key, content, capability, rebuild))
+            built.append(_build_one(library, plans, key, model, capability, rebuild))
     if why := distrust(plans.folder):
         _LOG.warning("these engines will not be loaded: %s", why)
     return tuple(built)
@@ -135,7 +132,7 @@ def _build_one(
     library: Library,
     plans: PlanFolder,
     key: PlanKey,
-    content: bytes,
+    model: Bundle,
     capability: tuple[str, ...],
     rebuild: bool,
 ) -> BuiltEngine:
@@ -143,6 +140,8 @@ def _build_one(
         stored = None if rebuild else _kept(plans, key)
         if stored is not None:
             return _described(stored, None, _table_beside(stored))
+        mask = key.graph == "highlighter"
+        content = model.highlighter_graph(key.precision) if mask else model.context_graph()
         started = perf_counter()
         with plans.timing_cache(key) as timing:
             compiled = compile_graph(

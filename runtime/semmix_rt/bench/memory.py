@@ -15,11 +15,10 @@ from semmix_rt.bench.cases import Case
 from semmix_rt.bench.opening import open_case
 from semmix_rt.bench.runners import stream_or_window
 from semmix_rt.bench.sound import seeded_sound
+from semmix_rt.engines.ort_records import ON_GPU
 from semmix_rt.engines.trt.cuda import free_bytes
 from semmix_rt.report import peak_rss_mb
 
-ON_GPU = frozenset({"ort-cuda", "ort-tensorrt", "tensorrt", "tensorrt-rtx"})
-"""Engines that run on a GPU."""
 _CALLS = 4
 _LIMIT_S = 900.0
 

@@ -29,6 +29,7 @@ from semmix_rt.engines.inputs import (
 )
 from semmix_rt.engines.ort_placement import RECORD, TENSORRT, check_placement
 from semmix_rt.engines.ort_records import RecordedHere
+from semmix_rt.engines.trt.trust import distrust, make_private
 from semmix_rt.user_cache import FOLDER_VARIABLE, user_cache
 
 _LOG_ERRORS_ONLY = 3
@@ -232,16 +233,18 @@ def _tensorrt_options(model: bytes) -> dict[str, str]:
     get each other's engines: each graph has a folder of its own, in the cache of this user.
 
     Raises:
-        EngineError: the folder cannot be made.
+        EngineError: the folder cannot be made, or others than this user may write to it.
     """
     folder = user_cache("ort-tensorrt") / hashlib.sha256(model).hexdigest()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
     except OSError as exc:
         raise EngineError(
             f"compiled engines cannot be kept in {folder} ({exc.strerror or exc}): make space "
             f"there, or name another folder in {FOLDER_VARIABLE}"
         ) from exc
+    if why := distrust(folder, *folder.iterdir()):
+        raise EngineError(f"no compiled engine is loaded: {why}")
     return {
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": str(folder),

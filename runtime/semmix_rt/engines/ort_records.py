@@ -18,10 +18,14 @@ from typing import Any
 from semmix.atomic import write_atomically
 from semmix.bundle import Bundle
 from semmix.errors import EngineError
+from semmix_rt.engines.trt.library import LIBRARIES
 from semmix_rt.engines.trt.plans import FOLDER_VARIABLE, plans_folder
+from semmix_rt.engines.trt.trust import make_private
 
 ENGINES = ("ort-cuda", "ort-tensorrt")
 """Engines whose records lie here."""
+ON_GPU = (*LIBRARIES, *ENGINES)
+"""All engines on GPUs: those that are compiled keep records of their own beside their plans."""
 
 _LIST_GPUS = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
 _PATIENCE_S = 20.0
@@ -58,7 +62,7 @@ class RecordedHere:
         """
         path = self._record_path()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(path.parent)
             write_atomically(path, json.dumps(dict(record)).encode())
         except OSError as exc:
             raise EngineError(

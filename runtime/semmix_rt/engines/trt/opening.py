@@ -93,7 +93,7 @@ class Opener:
             for batch in batches
         ):
             ran = self._loaded.get(key.name, "")
-            if found := parity.doubt(self._plans, key, plan_sha256=ran, **facts):
+            if found := parity.doubt(self._plans, key, self._bundle, plan_sha256=ran, **facts):
                 return found
         return ""
 

@@ -15,7 +15,7 @@ _OTHERS_ENTER = stat.S_IXGRP | stat.S_IXOTH
 
 
 def make_private(folder: Path) -> None:
-    """Create a folder, with those it lies in, that only this user may enter, unless it exists.
+    """Create a folder that only this user may enter, unless it exists; those above as usual.
 
     Raises:
         OSError: it cannot be created.
